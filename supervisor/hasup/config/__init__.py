@@ -1,0 +1,1 @@
+"""From TOML, pyproject.toml or a Procfile to the model."""

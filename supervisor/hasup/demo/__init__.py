@@ -1,0 +1,1 @@
+"""Small programs that sample.toml and the tests run."""

@@ -1,0 +1,1 @@
+"""Spreads connections over replicas: balance (pure) and the proxy."""

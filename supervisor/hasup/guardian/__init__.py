@@ -1,0 +1,1 @@
+"""The parent of everything: spawns, reaps, keeps descriptors and state. No policy."""

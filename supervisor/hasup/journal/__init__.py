@@ -1,0 +1,1 @@
+"""What happened: events into SQLite, history and availability out."""

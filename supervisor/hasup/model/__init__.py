@@ -1,0 +1,1 @@
+"""Frozen data: specification, state, events, actions."""

@@ -1,0 +1,1 @@
+"""The core process: the main loop and what it reads and does."""
