@@ -43,7 +43,9 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._running = False
+        self.lag = 0.0  # how late the earliest timer was when this turn began, in seconds
         self.before_sleep: Callable[[], None] | None = None  # called once a turn, after everything else
+        self.after_sleep: Callable[[float], None] | None = None  # called once a turn, first, with the lag
 
     def add(self, fd: int, callback: Callback, *, read: bool = True, write: bool = False, order: int = CONTROL) -> None:
         """Call ``callback(mask)`` while ``fd`` is ready; ``mask`` is epoll's (EPOLLIN, EPOLLOUT, EPOLLHUP …)."""
@@ -85,7 +87,11 @@ class Loop:
     def turn(self, at_most: float | None = None) -> None:
         """Wait for the next thing to do (at most so many seconds), and do it."""
         self.turns += 1
-        for fd, mask in sorted(self._epoll.poll(self._patience(at_most)), key=self._order):
+        ready = self._epoll.poll(self._patience(at_most))
+        self.lag = max(0.0, self.now() - self._timers[0][0]) if self._timers else 0.0
+        if self.after_sleep is not None:
+            self.after_sleep(self.lag)
+        for fd, mask in sorted(ready, key=self._order):
             watched = self._watched.get(fd)
             if watched is not None:  # an earlier callback of this turn may have removed it
                 watched[1](mask)

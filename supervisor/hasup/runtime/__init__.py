@@ -1,1 +1,1 @@
-"""The core process: the main loop and what it reads and does."""
+"""The core process: the main loop, and what it reads and does."""

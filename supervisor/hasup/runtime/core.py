@@ -1,0 +1,242 @@
+"""The core process put together: the guardian's news to decisions, decisions to orders, changes to the onlookers."""
+
+import os
+from collections.abc import Iterator
+
+from hasup.core import Supervisor
+from hasup.journal import Journal
+from hasup.logs.own import OwnLog
+from hasup.logs.sinks import Sinks
+from hasup.loop import Loop
+from hasup.model import actions as act
+from hasup.model import events as ev
+from hasup.model.spec import Config, Program
+from hasup.model.state import Replica
+from hasup.model.status import Status
+from hasup.protocol.guardian import Message
+from hasup.runtime import proc
+from hasup.runtime.dispatching import Dispatching
+from hasup.runtime.effects import Effects
+from hasup.runtime.engine import Engine
+from hasup.runtime.jobs import Done, Jobs, is_job
+from hasup.runtime.link import GuardianLink
+from hasup.runtime.notify import NotifySockets
+from hasup.runtime.operator import Operator
+from hasup.runtime.ports import Ports
+from hasup.runtime.probes import FileBeats, Prober
+from hasup.runtime.record import Recorder
+from hasup.runtime.sampler import Sampler
+from hasup.runtime.snapshot import Snapshot, exited
+from hasup.runtime.spawning import Spawner
+from hasup.runtime.statusdoc import StatusPage
+from hasup.runtime.watching import Watching
+
+
+class Core:
+    """Everything one core holds; made from the guardian's snapshot."""
+
+    def __init__(self, loop: Loop, link: GuardianLink, snapshot: Snapshot, config: Config) -> None:
+        assert snapshot.hello is not None
+        self.loop = loop
+        self.config = config
+        self.hello = snapshot.hello
+        self.store = snapshot.store
+        self.ended = False
+        self.troubles: dict[str, str] = {}
+        self.cgroups: dict[str, str | None] = {}
+        self.supervisor = Supervisor(config, seed=int(self.hello.instance[:8], 16))
+        self.engine = Engine(loop, link, self.supervisor)
+        self.ports = Ports()
+        self.log, self.journal, self.recorder = self._records()
+        self.sinks = self._sinks()
+        self.notify = NotifySockets(loop, self.hello.instance, self.engine.feed, self._belongs, self._refused)
+        self.jobs = Jobs(loop, self.engine, self.store)
+        self.effects = self._effects()
+        self.sampler = Sampler(loop, self.engine.feed)
+        prober = Prober(loop, self.engine.feed, self._run_probe)
+        self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed))
+        self.dispatching = Dispatching(loop, self.store, self.ports, lambda text: self.trouble("dispatch", text))
+        self.page = StatusPage(self.hello, self.supervisor, self.ports)
+        self.operator = Operator(self)
+        self._restore(snapshot)
+
+    # --- making -----------------------------------------------------------------------------------------------------
+    def _records(self) -> tuple[OwnLog, Journal, Recorder]:
+        state_dir = self.config.supervisor.state_dir
+        log = OwnLog(os.path.join(state_dir, "logs", "hasup.log"), 10_000_000, 3)
+        journal = Journal(os.path.join(state_dir, "journal.db"), lambda text: self.trouble("journal", text))
+        return log, journal, Recorder(journal, log)
+
+    def _sinks(self) -> Sinks:
+        return Sinks(
+            self.loop,
+            os.path.join(self.config.supervisor.state_dir, "logs"),
+            on_match=lambda slot, line: self.engine.feed(
+                ev.LogMatched(slot, self.supervisor.replicas[slot].generation, line)
+            ),
+            on_output=lambda slot: self.engine.feed(ev.Beat(slot)),
+            on_trouble=self.trouble,
+        )
+
+    def _effects(self) -> Effects:
+        spawner = Spawner(self.config, self.hello.instance, self.store, self.ports)
+        effects = Effects(
+            self.engine, self.store, spawner, self.ports, self.sinks, self.notify, self.jobs, self.recorder
+        )
+        self.engine.perform = effects.perform
+        self.engine.changed = self._changed
+        self.engine.extra_blobs = lambda: {Ports.BLOB: self.ports.blob()} if self.ports.changed else {}
+        effects.on_forget = self._forgotten
+        effects.on_exit = self._exit
+        self.spawner = spawner
+        return effects
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Take over from the core before, if there was one; else start what starts by itself."""
+        blobs = {name: slot.blob for name, slot in snapshot.slots.items() if slot.blob is not None}
+        self.ports.restore(blobs.pop(Ports.BLOB, None))
+        restarted = "" in blobs
+        if restarted:
+            self.supervisor.restore(blobs, self.loop.now())
+        for slot in snapshot.slots.values():
+            self._adopt(slot.slot, slot.cgroup)
+            for event in [] if is_job(slot.slot) else slot.news():
+                self.engine.feed(event)
+        self._changed(list(self.supervisor.replicas))
+        if restarted:
+            cause = self.hello.core_died or "it ended"
+            self.recorder.note(act.Note("core-restarted", f"a new core took over ({cause}); no program was touched"))
+        else:
+            self.recorder.note(act.Note("hasup-started", f"hasup started with {self.config.file}"))
+            self.engine.feed(ev.Start(tuple(self._autostart()), by="autostart"))
+        self.engine.order("", {"op": "ready"})
+
+    def _adopt(self, slot: str, cgroup: str | None) -> None:
+        """A slot of the guardian's: one of ours, a job nobody waits for, or one that is not configured any more."""
+        if is_job(slot):
+            self.jobs.abandon(slot)
+        elif slot in self.supervisor.replicas:
+            self.cgroups[slot] = cgroup
+            self.effects.open_streams(slot)
+            if f"notify:{slot}" in self.store:
+                self.notify.adopt(slot, os.dup(self.store[f"notify:{slot}"]))
+
+    def _autostart(self) -> Iterator[str]:
+        """What starts with hasup: what is configured so, or only what ``hasup start NAME…`` named."""
+        only = os.environ.get("HASUP_ONLY")
+        chosen = set(self.supervisor.resolve(only.split())) if only else None
+        for name in self.supervisor.replicas:
+            program = self.supervisor.spec(name)
+            hasups_own = program.internal and program.owner is None
+            if hasups_own or (program.autostart if chosen is None else name in chosen):
+                yield name
+
+    # --- the guardian's news ----------------------------------------------------------------------------------------
+    def hear(self, message: Message, fds: list[int]) -> None:
+        """One event of the guardian after its snapshot."""
+        for fd in fds:  # none is expected here
+            os.close(fd)
+        kind, slot = message["event"], message.get("slot", "")
+        if kind == "ping":
+            self.engine.order("", {"op": "pong"})
+        elif kind == "signal":
+            self.operator.signalled(message["signal"])
+        elif is_job(slot):
+            self.jobs.take(message)
+        elif slot in self.supervisor.replicas:
+            self._hear_of(slot, kind, message)
+
+    def _hear_of(self, slot: str, kind: str, message: Message) -> None:
+        generation = message["generation"]
+        match kind:
+            case "spawned":
+                self.cgroups[slot] = message.get("cgroup")
+                self.engine.feed(ev.Spawned(slot, generation, message["pid"]))
+            case "spawn-failed":
+                self.engine.feed(ev.SpawnFailed(slot, generation, message["cause"]))
+            case "exited":
+                self.sinks.drain(slot)  # its last words belong to its end
+                self.engine.feed(exited(message))
+            case "emptied":
+                self.engine.feed(ev.Emptied(slot, generation, message.get("killed", 0)))
+            case "stuck":
+                self.engine.feed(ev.Stuck(slot, generation, tuple(message["pids"])))
+
+    # --- after a decision -------------------------------------------------------------------------------------------
+    def _changed(self, slots: list[str]) -> None:
+        """Bring readers and dispatchers in line with the new states."""
+        programs = set()
+        for slot in slots:
+            replica = self.supervisor.replicas.get(slot)
+            if replica is not None:
+                self._watch(replica)
+                programs.add(replica.program)
+        for name in programs:
+            self._tell_dispatcher(name)
+        self.operator.look()
+
+    def _watch(self, replica: Replica) -> None:
+        program = self.supervisor.spec(replica.name)
+        self.watching.update(
+            replica,
+            program,
+            self.cgroups.get(replica.name),
+            lambda: self.spawner.environment(program, replica.index),
+        )
+
+    def _tell_dispatcher(self, name: str) -> None:
+        program = self.config.programs.get(name)
+        served = self.config.programs.get(program.owner) if program and program.owner else program
+        if served is not None and served.listen is not None and served.listen.mode == "proxy":
+            self.dispatching.update(served, f"{served.name}:dispatcher.1", lambda: self._replicas_of(served))
+
+    def _replicas_of(self, program: Program) -> list[Replica]:
+        return [replica for replica in self.supervisor.replicas.values() if replica.program == program.name]
+
+    def _forgotten(self, slot: str) -> None:
+        self.watching.forget(slot)
+        self.cgroups.pop(slot, None)
+
+    def _exit(self, code: int) -> None:
+        """Everything is stopped: tell those who wait, close what is open, let the guardian end."""
+        self.recorder.note(act.Note("hasup-stopped", f"everything is stopped; hasup ends with exit code {code}"))
+        self.ended = True
+        self.operator.farewell()
+        self.journal.close(2.0)
+        self.engine.order("", {"op": "exit", "code": code})
+
+    # --- what the readers ask ---------------------------------------------------------------------------------------
+    def trouble(self, key: str, text: str | None) -> None:
+        """Something of hasup's own does not work (or works again: ``text`` is None); supervision goes on."""
+        if text is None:
+            gone = self.troubles.pop(key, None)
+            if gone is not None:
+                self.engine.after_frame(lambda: self.recorder.trouble(f"over: {gone}"))
+        elif self.troubles.get(key) != text:
+            self.troubles[key] = text
+            self.engine.after_frame(lambda: self.recorder.trouble(text))
+
+    def _belongs(self, slot: str, pid: int, uid: int, _gid: int) -> bool:
+        """Whether a process may send to the NOTIFY_SOCKET of ``slot``."""
+        replica = self.supervisor.replicas.get(slot)
+        if replica is None or replica.pid is None:
+            return False
+        access = self.supervisor.spec(slot).notify_access
+        return proc.belongs(replica.pid, pid, access, cgroup=self.cgroups.get(slot), uid=uid)
+
+    def _refused(self, slot: str, text: str) -> None:
+        self.engine.after_frame(lambda: self.recorder.trouble(f"{slot}: {text}"))
+
+    def _run_probe(self, argv: tuple[str, ...], slot: str, timeout: float, done: Done) -> None:
+        self.effects.run(slot, "probe", argv, timeout, done)
+
+    def status(self) -> Status:
+        """The status document, freshly measured."""
+        alive = {
+            replica.name: (replica.pid, self.cgroups.get(replica.name))
+            for replica in self.supervisor.replicas.values()
+            if replica.pid is not None
+        }
+        usage = self.sampler.measure(alive)
+        troubles = tuple(self.troubles.values())
+        return self.page.build(self.config, self.loop.now(), usage, troubles, self.supervisor.stopping)

@@ -1,0 +1,98 @@
+"""Tells each dispatcher which replicas are ready, whenever that changes, and hears how its load is spread."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hasup.loop import Loop
+from hasup.model.spec import Program
+from hasup.model.state import Replica, State
+from hasup.runtime.ports import Ports
+from hasup.runtime.store import Store
+
+_PACKET_MAX = 65536
+
+
+class Dispatching:
+    """One table of backends a dispatcher. The table is sent whole, so that a lost one does no harm."""
+
+    def __init__(self, loop: Loop, store: Store, ports: Ports, trouble: Callable[[str], None]) -> None:
+        self._loop = loop
+        self._store = store
+        self._ports = ports
+        self._trouble = trouble
+        self._revision = 0
+        self._sent: dict[str, str] = {}
+        self._tables: dict[str, Callable[[], list[dict[str, Any]]]] = {}
+        self._watched: dict[str, int] = {}
+        self.stats: dict[str, dict[str, Any]] = {}
+
+    def update(self, program: Program, slot: str, replicas: Callable[[], Iterable[Replica]]) -> None:
+        """See to it that the dispatcher in ``slot`` knows the ready ones of ``replicas``."""
+        name = f"dispatch:{slot}:core"
+        if name not in self._store:
+            return
+        self._tables[slot] = lambda: self._table(program, replicas())
+        if self._watched.get(slot) != self._store[name]:
+            self._watched[slot] = self._store[name]
+            self._loop.add(self._store[name], lambda _mask: self._hear(slot))
+            self._sent.pop(slot, None)
+        self._send(slot)
+
+    def forget(self, slot: str) -> None:
+        """The dispatcher's channel is about to be closed."""
+        fd = self._watched.pop(slot, None)
+        if fd is not None:
+            self._loop.remove(fd)
+        self._sent.pop(slot, None)
+        self._tables.pop(slot, None)
+        self.stats.pop(slot, None)
+
+    def _table(self, program: Program, replicas: Iterable[Replica]) -> list[dict[str, Any]]:
+        weights = program.listen.weights if program.listen else ()
+        return [
+            {
+                "name": replica.name,
+                "address": f"127.0.0.1:{self._ports.of(program, replica.index)}",
+                "weight": weights[replica.index - 1] if replica.index <= len(weights) else 1,
+                "state": _backend_state(replica),
+            }
+            for replica in sorted(replicas, key=lambda replica: replica.index)
+            if replica.ready or (replica.state is State.STOPPING and replica.pid is not None)
+        ]
+
+    def _send(self, slot: str, again: bool = False) -> None:
+        table = self._tables[slot]()
+        text = json.dumps(table)
+        if self._sent.get(slot) == text and not again:
+            return
+        self._revision += 1
+        packet = json.dumps({"revision": self._revision, "backends": table}).encode()
+        try:
+            os.write(self._watched[slot], packet)
+            self._sent[slot] = text
+        except BlockingIOError:  # a dispatcher that hangs: its successor asks for the table
+            self._sent.pop(slot, None)
+        except OSError as error:
+            self._trouble(f"cannot reach {slot}: {error.strerror}")
+
+    def _hear(self, slot: str) -> None:
+        for _ in range(64):
+            try:
+                packet = os.read(self._watched[slot], _PACKET_MAX)
+                message = json.loads(packet) if packet else None
+            except (BlockingIOError, ValueError):
+                return
+            if not isinstance(message, dict):
+                return
+            if "want" in message:
+                self._send(slot, again=True)
+            elif "stats" in message:
+                self.stats[slot] = message["stats"]
+
+
+def _backend_state(replica: Replica) -> str:
+    if not replica.ready:
+        return "draining"
+    return "degraded" if replica.degraded else "ready"

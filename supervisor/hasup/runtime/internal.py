@@ -1,0 +1,53 @@
+"""Programs that hasup adds by itself: a dispatcher for each that listens in proxy mode, and the console."""
+
+import sys
+
+import msgspec
+
+from hasup.model.spec import Config, Heartbeat, Logs, Program, Ready, Restart, Stop
+
+CONSOLE = ":console"
+_PYTHON = (sys.executable, "-P", "-m")  # -P: the working directory is no place to import from
+
+
+def prepare(config: Config, *, console: bool = False) -> Config:
+    """The configuration with hasup's own programs; ``console`` adds the printer of the foreground."""
+    added = [_dispatcher(p, config) for p in config.programs.values() if p.listen and p.listen.mode == "proxy"]
+    if console:
+        added.append(_console(config))
+    return msgspec.structs.replace(config, programs=config.programs | {program.name: program for program in added})
+
+
+def without_internal(config: Config) -> Config:
+    """The configuration as the operator wrote it."""
+    programs = {name: program for name, program in config.programs.items() if not program.internal}
+    return msgspec.structs.replace(config, programs=programs)
+
+
+def _dispatcher(program: Program, config: Config) -> Program:
+    assert program.listen is not None
+    return Program(
+        name=f"{program.name}:dispatcher",
+        command=(*_PYTHON, "hasup.dispatch"),
+        directory=config.supervisor.state_dir,
+        autostart=program.autostart,
+        ready=Ready(notify=True, timeout=20.0),
+        restart=Restart(policy="always", delay=0.0, max_delay=1.0, reset_after=10.0),
+        heartbeat=Heartbeat(timeout=15.0),
+        stop=Stop(timeout=program.listen.drain_timeout + 2.0),
+        logs=Logs(stdout=f"{program.name}.dispatcher.log", max_size=1_000_000, keep=1),
+        internal=True,
+        owner=program.name,
+    )
+
+
+def _console(config: Config) -> Program:
+    return Program(
+        name=CONSOLE,
+        command=(*_PYTHON, "hasup.ui.console", config.supervisor.state_dir),
+        directory=config.supervisor.state_dir,
+        ready=Ready(after=0.0),
+        restart=Restart(policy="always", delay=0.1, max_delay=5.0),
+        logs=Logs(stdout="inherit", stderr="inherit"),
+        internal=True,
+    )

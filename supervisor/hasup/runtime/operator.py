@@ -1,0 +1,260 @@
+"""What operators ask for, by control socket and by signal, and when it is answered."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from hasup.control.server import LATER, ControlServer, Later, Peer
+from hasup.core import UnknownName
+from hasup.model import events as ev
+from hasup.model.actions import Note
+from hasup.model.state import Replica, State
+from hasup.model.status import EventRecord, Status
+from hasup.protocol.control import INVALID_PARAMS, ControlError, RequestId
+from hasup.version import __version__
+
+if TYPE_CHECKING:
+    from hasup.runtime.core import Core
+
+Answer = dict[str, Any]
+_AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
+
+
+class Operator:
+    """The methods of the control socket. Those that wait are answered by :meth:`look`, after each change."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._waiting: list[tuple[Peer, RequestId, Callable[[], Answer | None]]] = []
+        self._leaving: list[tuple[Peer, RequestId]] = []
+        self._interrupts = 0
+        methods = {
+            "status": self._status, "version": self._version, "start": self._start, "stop": self._stop,
+            "restart": self._restart, "shutdown": self._shutdown, "scale": self._scale, "signal": self._signal,
+            "settled": self._settled, "follow": self._follow,
+        }  # fmt: skip
+        listener = socket.socket(fileno=os.dup(core.store["control"]))
+        self._server = ControlServer(
+            core.loop, listener, methods, self._allowed, lambda text: core.recorder.trouble(text)
+        )
+        core.recorder.followers.append(self._broadcast)
+
+    def signalled(self, number: int) -> None:
+        """hasup was sent a signal."""
+        name = signal.Signals(number).name
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self._interrupts += 1
+            self._core.engine.feed(ev.Shutdown(f"hasup got {name}", now=self._interrupts > 1))
+        else:
+            self._core.recorder.note(Note("signal", f"hasup got {name} and has no use for it"))
+
+    def look(self) -> None:
+        """Answer those who wait for what is so now."""
+        still = []
+        for peer, request, answer in self._waiting:
+            result = answer()
+            if result is None:
+                still.append((peer, request, answer))
+            else:
+                self._core.engine.after_frame(_reply(peer, request, result))
+        self._waiting = still
+
+    def farewell(self) -> None:
+        """Everything is stopped: answer all who wait, then close."""
+        self.look()
+        for peer, request, _ in self._waiting:
+            peer.fail(request, "hasup was stopped meanwhile")
+        for peer, request in self._leaving:
+            peer.reply(request, {"ok": True})
+        self._server.close(1.0)
+
+    # --- methods ----------------------------------------------------------------------------------------------------
+    def _status(self, _params: Answer, _peer: Peer) -> Status:
+        return self._core.status()
+
+    def _version(self, _params: Answer, _peer: Peer) -> Answer:
+        return {
+            "version": __version__,
+            "core_pid": os.getpid(),
+            "guardian_pid": self._core.hello.guardian_pid,
+            "state_dir": self._core.config.supervisor.state_dir,
+        }
+
+    def _start(self, params: Answer, peer: Peer) -> Answer | Later:
+        slots = self._named(params)
+        self._core.engine.feed(ev.Start(slots, by=_who(peer)))
+        return self._when(params, peer, slots, self._once(slots, _is_settled))
+
+    def _stop(self, params: Answer, peer: Peer) -> Answer | Later:
+        slots = self._named(params)
+        self._core.engine.feed(ev.Stop(slots, by=_who(peer)))
+        return self._when(params, peer, slots, self._once(slots, _is_at_rest))
+
+    def _restart(self, params: Answer, peer: Peer) -> Answer | Later:
+        slots = self._named(params)
+        before = {slot: self._core.supervisor.replicas[slot].generation for slot in slots}
+        self._core.engine.feed(ev.Restart(slots, by=_who(peer)))
+
+        def done(replica: Replica) -> bool:
+            return replica.generation > before[replica.name] and _is_settled(replica)
+
+        return self._when(params, peer, slots, self._once(slots, done))
+
+    def _scale(self, params: Answer, peer: Peer) -> Answer | Later:
+        wanted = _typed(params, "replicas", dict)
+        for name, count in wanted.items():
+            program = self._core.config.programs.get(name)
+            if program is None or program.internal:
+                self._named({"names": [name]})  # says what there is instead
+                raise ControlError(f"{name} is no program: only programs can be scaled", exit_code=4)
+            if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= 10_000:
+                raise ControlError(f"{name}: replicas are a number from 0 to 10000", code=INVALID_PARAMS, exit_code=2)
+        for name, count in wanted.items():
+            self._core.engine.feed(ev.Scale(name, count, by=_who(peer)))
+
+        def done() -> Answer | None:
+            replicas = [r for r in self._core.supervisor.replicas.values() if r.program in wanted]
+            counts = {name: sum(replica.program == name for replica in replicas) for name in wanted}
+            settled = all(_is_settled(replica) for replica in replicas if replica.wanted)
+            return _outcome(replicas) if settled and counts == wanted else None
+
+        return self._when(params, peer, (), done)
+
+    def _signal(self, params: Answer, peer: Peer) -> Answer:
+        number = _signal_number(_typed(params, "signal", str))
+        sent = []
+        for slot in self._named(params):
+            replica = self._core.supervisor.replicas[slot]
+            if replica.pid is not None:
+                self._core.engine.order(
+                    slot,
+                    {"op": "signal", "slot": slot, "generation": replica.generation, "signal": number, "scope": "main"},
+                )
+                sent.append(slot)
+        name = signal.Signals(number).name
+        self._core.recorder.note(Note("signal", f"{_who(peer)} sent {name} to {', '.join(sent) or 'nobody'}"))
+        return {"signalled": sent, "signal": name}
+
+    def _shutdown(self, params: Answer, peer: Peer) -> Later:
+        now = bool(params.get("now", False))
+        self._core.engine.feed(ev.Shutdown(f"stopped by {_who(peer)}", now=now))
+        self._leaving.append((peer, peer.request))
+        return LATER
+
+    def _settled(self, _params: Answer, peer: Peer) -> Later:
+        def done() -> Answer | None:
+            wanted = [r for r in self._core.supervisor.replicas.values() if r.wanted]
+            return _outcome(wanted) if all(_is_settled(replica) for replica in wanted) else None
+
+        return self._wait(peer, done)
+
+    def _follow(self, _params: Answer, peer: Peer) -> Answer:
+        peer.follow()
+        return {}
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+    def _named(self, params: Answer) -> tuple[str, ...]:
+        names = params.get("names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ControlError("names is a list of names", code=INVALID_PARAMS, exit_code=2)
+        try:
+            return self._core.supervisor.resolve(names)
+        except UnknownName as error:
+            raise ControlError(str(error), exit_code=4) from error
+
+    def _once(self, slots: Iterable[str], done: Callable[[Replica], bool]) -> Callable[[], Answer | None]:
+        def answer() -> Answer | None:
+            known = self._core.supervisor.replicas
+            replicas = [known[slot] for slot in slots if slot in known]
+            return _outcome(replicas) if all(done(replica) for replica in replicas) else None
+
+        return answer
+
+    def _when(
+        self, params: Answer, peer: Peer, slots: tuple[str, ...], answer: Callable[[], Answer | None]
+    ) -> Answer | Later:
+        """The answer when it is so; at once without ``wait``."""
+        if params.get("wait", False):
+            return self._wait(peer, answer)
+        return {"ok": True, "replicas": [{"name": slot} for slot in slots]}
+
+    def _wait(self, peer: Peer, answer: Callable[[], Answer | None]) -> Later:
+        # What was just asked for is decided on at the end of this turn: look after that, even if nothing changes.
+        self._waiting.append((peer, peer.request, answer))
+        self._core.engine.after_frame(self.look)
+        return LATER
+
+    def _broadcast(self, record: EventRecord) -> None:
+        self._server.broadcast("event", record)
+
+    def _allowed(self, uid: int, gid: int, pid: int) -> bool:
+        """Root, the user hasup runs as, and the members of the configured group."""
+        if uid in (0, os.geteuid()):
+            return True
+        group = self._core.config.supervisor.control_group
+        return group is not None and _is_member(uid, gid, group)
+
+
+def _reply(peer: Peer, request: RequestId, result: Answer) -> Callable[[], None]:
+    return lambda: peer.reply(request, result)
+
+
+def _is_settled(replica: Replica) -> bool:
+    return replica.settled or not replica.wanted
+
+
+def _is_at_rest(replica: Replica) -> bool:
+    return replica.state in _AT_REST and replica.pid is None and replica.tree_empty
+
+
+def _outcome(replicas: Iterable[Replica]) -> Answer:
+    """How it went: ok when all that are wanted are ready or completed."""
+    known = list(replicas)
+    failed = [r for r in known if r.wanted and not r.ready and r.state is not State.COMPLETED]
+    return {
+        "ok": not failed,
+        "replicas": [{"name": r.name, "state": r.state.value, "reason": r.reason} for r in known],
+        "failed": [{"name": r.name, "reason": r.reason} for r in failed],
+    }
+
+
+def _typed(params: Answer, name: str, kind: type) -> Any:
+    value = params.get(name)
+    if not isinstance(value, kind):
+        raise ControlError(f"{name} is missing, or no {kind.__name__}", code=INVALID_PARAMS, exit_code=2)
+    return value
+
+
+def _signal_number(text: str) -> int:
+    """``"TERM"``, ``"SIGTERM"`` or ``"15"`` as a number."""
+    if text.isdigit() and int(text) in signal.valid_signals():
+        return int(text)
+    try:
+        return signal.Signals[f"SIG{text.upper().removeprefix('SIG')}"]
+    except KeyError:
+        raise ControlError(f"there is no signal {text!r}", code=INVALID_PARAMS, exit_code=2) from None
+
+
+def _who(peer: Peer) -> str:
+    """Whom the events name: the operator, with the user's name when it is not hasup's own user."""
+    if peer.uid == os.geteuid():
+        return "operator"
+    try:
+        return f"operator {pwd.getpwuid(peer.uid).pw_name}"
+    except KeyError:
+        return f"operator (uid {peer.uid})"
+
+
+def _is_member(uid: int, gid: int, group: str) -> bool:
+    import grp
+
+    try:
+        wanted = grp.getgrnam(group).gr_gid
+        return wanted in (gid, *os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
+    except KeyError:
+        return False

@@ -1,0 +1,174 @@
+"""From a program's specification to the guardian's ``spawn`` order."""
+
+import grp
+import json
+import os
+import pwd
+import resource
+import sys
+from collections.abc import Mapping
+
+from hasup.config import expand
+from hasup.model.spec import Config, Program
+from hasup.runtime.link import Frame, Order
+from hasup.runtime.ports import NoPort, Ports
+from hasup.runtime.sockets import ListenError, bind, channel
+from hasup.runtime.store import Store
+
+_NULL = "null"
+# What hasup's own surroundings say to hasup must not reach a child as if it were meant for it.
+_OWN_NAMES = (
+    "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MAINPID",
+    "HASUP_GUARDIAN_FD", "HASUP_LOCK_FD", "HASUP_INSTANCE", "HASUP_PROGRAM", "HASUP_REPLICA", "HASUP_REPLICAS",
+    "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID", "STATE_DIRECTORY", "MEMORY_PRESSURE_WATCH", "HASUP_CONFIG",
+)  # fmt: skip
+
+
+class CannotStart(Exception):
+    """A replica can't even be asked for; the text is the cause, in words."""
+
+
+def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child inherits of hasup's own environment."""
+    base = {name: value for name, value in environ.items() if name not in _OWN_NAMES}
+    base["HASUP_PYTHON"] = sys.executable
+    return base
+
+
+class Spawner:
+    """Prepares starts: environment, user, port, sockets, output."""
+
+    def __init__(self, config: Config, instance: str, store: Store, ports: Ports) -> None:
+        self.config = config
+        self._instance = instance
+        self._store = store
+        self._ports = ports
+        self._base = own_environment(os.environ)
+
+    def environment(self, program: Program, index: int) -> dict[str, str]:
+        """The whole environment of a replica, apart from what only its start adds."""
+        port = self._ports.of(program, index)
+        text = None if port is None else str(port)
+        return expand.environment(self.config, program, index, self._base, self._instance, text)
+
+    def order(
+        self, frame: Frame, slot: str, generation: int, program: Program, index: int, notify: str | None
+    ) -> Order:
+        """The ``spawn`` order of a replica; opens what it needs in the same frame. Raises :class:`CannotStart`."""
+        try:
+            self._ports.assign(program, index)
+            self._open_socket(frame, slot, program)
+        except (NoPort, ListenError) as error:
+            raise CannotStart(str(error)) from error
+        env = self._started_environment(program, index, notify)
+        fds: list[list[object]] = [[0, _NULL], *self._output(slot, program), *self._sockets(slot, program, env)]
+        order = self.command_order(slot, generation, program, expand.replica_command(program, env), env)
+        order["fds"] = fds
+        order["pid_env"] = [name for name in ("LISTEN_PID", "WATCHDOG_PID") if name in env]
+        return order
+
+    def command_order(
+        self, slot: str, generation: int, program: Program, argv: tuple[str, ...], env: dict[str, str]
+    ) -> Order:
+        """A ``spawn`` order for a command that runs as a replica of ``program`` would. Raises :class:`CannotStart`."""
+        delta: dict[str, str | None] = {n: v for n, v in env.items() if os.environ.get(n) != v}
+        delta.update(dict.fromkeys((n for n in (*os.environ, *_OWN_NAMES) if n not in env), None))
+        order: Order = {
+            "op": "spawn", "slot": slot, "generation": generation, "argv": list(argv), "pid_env": [],
+            "directory": program.directory, "umask": program.umask, "nice": program.nice,
+            "rlimits": [_rlimit(name, value) for name, value in program.rlimits.items()], "cgroup": True,
+        }  # fmt: skip
+        order.update(_identity(program, delta))
+        order["env"] = delta
+        return order
+
+    def _started_environment(self, program: Program, index: int, notify: str | None) -> dict[str, str]:
+        env = self.environment(program, index)
+        if notify is not None:
+            env["NOTIFY_SOCKET"] = notify
+        if program.heartbeat is not None and program.heartbeat.source == "notify":
+            env["WATCHDOG_USEC"] = str(int(program.heartbeat.timeout * 1_000_000))
+            env["WATCHDOG_PID"] = "0"  # the guardian puts the child's pid here
+        return env
+
+    def _output(self, slot: str, program: Program) -> list[list[object]]:
+        stdout = self._stream(slot, "stdout", program.logs.stdout)
+        merged = program.logs.stderr == "merge"
+        return [[1, stdout], [2, stdout if merged else self._stream(slot, "stderr", program.logs.stderr)]]
+
+    def _stream(self, slot: str, stream: str, where: str) -> str:
+        pipe = f"log:{slot}:{stream}:w"
+        if pipe in self._store:
+            return pipe
+        return stream if where == "inherit" else _NULL
+
+    def _open_socket(self, frame: Frame, slot: str, program: Program) -> None:
+        """See to it that the program's listening socket, and the dispatcher's channel, are there."""
+        served = self.config.programs[program.owner] if program.owner else program
+        listen = served.listen
+        if listen is None or (listen.mode == "proxy" and not program.internal):
+            return
+        name = f"listen:{served.name}"
+        if name not in self._store:
+            if listen.address.startswith("systemd:"):
+                raise CannotStart(f"systemd passed no socket named {listen.address.removeprefix('systemd:')!r}")
+            self._store.keep(frame, slot, {name: bind(listen, os.path.dirname(self.config.file)).detach()})
+        if program.internal and f"dispatch:{slot}:core" not in self._store:
+            core, far = channel()
+            pair = {f"dispatch:{slot}:core": core.detach(), f"dispatch:{slot}:far": far.detach()}
+            self._store.keep(frame, slot, pair)
+
+    def _sockets(self, slot: str, program: Program, env: dict[str, str]) -> list[list[object]]:
+        """Descriptors from 3 on, and what the environment says of them."""
+        if program.owner:
+            served = self.config.programs[program.owner]
+            if served.listen is None:
+                return []
+            env["HASUP_DISPATCH"] = json.dumps({
+                "name": served.name, "listen_fd": 3, "control_fd": 4, "balance": served.listen.balance,
+                "weights": served.listen.weights, "drain_timeout": served.listen.drain_timeout,
+                "queue_timeout": served.listen.queue_timeout, "connect_timeout": served.listen.connect_timeout,
+                "max_connections": served.listen.max_connections,
+            })  # fmt: skip
+            return [[3, f"listen:{served.name}"], [4, f"dispatch:{slot}:far"]]
+        if program.listen is not None and program.listen.mode == "share":
+            env.update(LISTEN_FDS="1", LISTEN_FDNAMES=program.name, LISTEN_PID="0")
+            return [[3, f"listen:{program.name}"]]
+        return []
+
+
+def _rlimit(name: str, value: int | tuple[int, int]) -> list[object]:
+    soft, hard = (value, value) if isinstance(value, int) else value
+    return [name, *(resource.RLIM_INFINITY if bound == -1 else bound for bound in (soft, hard))]
+
+
+def _identity(program: Program, delta: dict[str, str | None]) -> Order:
+    """uid, gid and groups of the order; HOME, USER and LOGNAME of the user unless the operator set them."""
+    if program.user is None and program.group is None:
+        return {"uid": None, "gid": None, "groups": None}
+    try:
+        user = None if program.user is None else _user(program.user)
+        gid = None if program.group is None else _group(program.group)
+    except KeyError as error:
+        raise CannotStart(str(error.args[0])) from None
+    if user is None:
+        return {"uid": None, "gid": gid, "groups": None}
+    for name, value in (("HOME", user.pw_dir), ("USER", user.pw_name), ("LOGNAME", user.pw_name)):
+        if name not in program.env:
+            delta[name] = value
+    gid = user.pw_gid if gid is None else gid
+    return {"uid": user.pw_uid, "gid": gid, "groups": os.getgrouplist(user.pw_name, gid)}
+
+
+def _user(text: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(text)) if text.isdigit() else pwd.getpwnam(text)
+    except KeyError:
+        raise KeyError(f"user {text!r} does not exist on this machine") from None
+
+
+def _group(text: str) -> int:
+    try:
+        return grp.getgrgid(int(text)).gr_gid if text.isdigit() else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise KeyError(f"group {text!r} does not exist on this machine") from None
