@@ -1,0 +1,100 @@
+"""Events out of the journal, whether hasup runs or not. Nothing is ever written."""
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Final
+from urllib.parse import quote
+
+from hasup.journal.schema import MIGRATIONS, iso
+from hasup.model.status import EventRecord
+
+_COLUMNS: Final = "seq, at, replica, program, event, old, new, reason, detail"
+_BUSY_S: Final = 5.0
+
+
+class Unreadable(Exception):
+    """The journal can't be read; the text says why."""
+
+
+def read_events(
+    path: str,
+    *,
+    since_seq: int = 0,
+    since: float | None = None,
+    until: float | None = None,
+    names: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    limit: int | None = None,
+) -> Iterator[EventRecord]:
+    """Events in the order of ``seq``; of those that match, the last ``limit``.
+
+    ``since_seq``: with a greater seq only. ``since`` (inclusive) and ``until`` (exclusive): seconds since 1970.
+    ``names``: of these programs (with their replicas) or replicas. ``kinds``: with these values of ``event``.
+    A journal that does not exist is empty. Raises :class:`Unreadable`.
+    """
+    if not os.path.exists(path):
+        return
+    where, values = _conditions(since_seq, since, until, names, kinds)
+    query = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY seq"  # noqa: S608 - only our own words
+    if limit is not None:
+        query = f"SELECT * FROM ({query} DESC LIMIT {int(limit)}) ORDER BY seq"  # noqa: S608
+    try:
+        with contextlib.closing(_open(path)) as connection:
+            for row in connection.execute(query, values):
+                yield _record(row)
+    except (sqlite3.Error, ValueError) as error:
+        raise Unreadable(f"the journal {path} can't be read: {error}") from error
+
+
+def _conditions(
+    since_seq: int, since: float | None, until: float | None, names: Sequence[str], kinds: Sequence[str]
+) -> tuple[str, list[object]]:
+    where, values = ["seq > ?"], [since_seq]  # type: tuple[list[str], list[object]]
+    if since is not None:
+        where.append("at >= ?")
+        values.append(int(since * 1_000_000))
+    if until is not None:
+        where.append("at < ?")
+        values.append(int(until * 1_000_000))
+    if names:
+        where.append(f"({' OR '.join(_OF_NAME for _ in names)})")
+        for name in names:  # "web" is web.1, web.2 and web:dispatcher.1 too
+            values += [name, name, f"{name}.", f"{name}/", f"{name}:", f"{name};"]
+    if kinds:
+        where.append(f"event IN ({', '.join('?' for _ in kinds)})")
+        values += kinds
+    return " AND ".join(where), values
+
+
+# Ranges instead of LIKE, so that the index is used: "/" comes right after ".", and ";" right after ":".
+_OF_NAME: Final = "program = ? OR replica = ? OR (replica >= ? AND replica < ?) OR (replica >= ? AND replica < ?)"
+
+
+def _open(path: str) -> sqlite3.Connection:
+    """Read-only; where that needs to write beside the file and may not, what the file alone holds."""
+    address = f"file:{quote(path)}?mode=ro"
+    for extra in ("", "&immutable=1"):
+        connection = sqlite3.connect(address + extra, uri=True, timeout=_BUSY_S)
+        try:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.OperationalError:
+            connection.close()
+            if extra:
+                raise
+            continue
+        except BaseException:
+            connection.close()
+            raise
+        if version > len(MIGRATIONS):
+            connection.close()
+            raise ValueError("it was written by a newer hasup")
+        return connection
+    raise AssertionError("unreachable")
+
+
+def _record(row: tuple[int, int, str | None, str | None, str, str | None, str | None, str, str]) -> EventRecord:
+    seq, at, replica, program, event, old, new, reason, detail = row
+    return EventRecord(seq, iso(at), event, old, new, reason, replica, program, json.loads(detail))
