@@ -3,16 +3,17 @@
 import os
 from collections.abc import Callable, Mapping
 
-from hasup.config import expand
-from hasup.core import Supervisor
 from hasup.logs.pipes import make_pipe
 from hasup.logs.sinks import Sinks
+from hasup.runtime.notify import NotifySockets
+
+from hasup.config import expand
+from hasup.core import Supervisor
 from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Program
 from hasup.runtime.engine import Engine
 from hasup.runtime.jobs import Done, Jobs
-from hasup.runtime.notify import NotifySockets
 from hasup.runtime.ports import Ports
 from hasup.runtime.record import Recorder
 from hasup.runtime.spawning import CannotStart, Spawner

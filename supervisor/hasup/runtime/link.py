@@ -72,15 +72,22 @@ class GuardianLink:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_FRAME)
         self._on_event = on_event
         self._on_gone = on_gone
+        self._gone = False
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         loop.add(fd, self._ready, order=EXITS)
 
     def send(self, frame: Frame, blobs: Mapping[str, str | None]) -> None:
         """Send a frame, or queue it behind those that wait. Its descriptors are duplicated if they have to wait."""
-        for data, fds in frame.packets(blobs):
+        for data, fds in [] if self._gone else frame.packets(blobs):
             if self._unsent or not self._try(data, fds):
                 self._unsent.append((data, [os.dup(fd) for fd in fds]))
                 self._loop.modify(self._socket.fileno(), read=True, write=True)
+
+    def close(self) -> None:
+        """Hang up; what is sent from now on goes nowhere."""
+        self._loop.remove(self._socket.fileno())
+        self._socket.close()
+        self._gone = True
 
     def _try(self, data: bytes, fds: list[int]) -> bool:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -106,7 +113,7 @@ class GuardianLink:
             except OSError:
                 data, fds = b"", []
             if not data:
-                self._loop.remove(self._socket.fileno())
+                self.close()
                 self._on_gone()
                 return
             self._on_event(decode(data), fds)
