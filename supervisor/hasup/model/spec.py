@@ -23,7 +23,7 @@ RLIMITS = (
 )  # fmt: skip
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
+class Table(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A table of the configuration."""
 
 
