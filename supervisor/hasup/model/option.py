@@ -23,6 +23,8 @@ Kind = Literal[
     "url",  # http://HOST:PORT/PATH
     "octal",  # "022"; held as an integer
     "schedule",  # five cron fields
+    "action",  # what a limit does: "restart", "warn", "stop", "signal:NAME"
+    "source",  # signs of life: "notify", "output", "file:PATH"
 ]
 
 

@@ -80,7 +80,8 @@ class Heartbeat(Table, frozen=True, kw_only=True):
 
     timeout: Annotated[float, Option("No sign of life for this long is a hang", "duration", minimum=0.05)]
     source: Annotated[
-        str, Option("notify (WATCHDOG=1), output (it must write something), or file:PATH (its modification time)")
+        str,
+        Option("notify (WATCHDOG=1), output (it must write something), or file:PATH (its modification time)", "source"),
     ] = "notify"
 
 
@@ -276,6 +277,7 @@ class Program(Table, frozen=True, kw_only=True):
     reload: Annotated[Reload, Option("Rolling restart")] = Reload()
     hooks: Annotated[Hooks, Option("Commands at the turns of its life")] = Hooks()
     # Filled in by hasup, never by the operator:
+    environment: dict[str, str] = {}  # what env_files say, read when the configuration was loaded; no ${NAME} in it
     internal: bool = False  # a dispatcher or the console: supervised alike, left out of listings
     owner: str | None = None  # for an internal program, the program it serves: stopped and started with it
 
@@ -319,9 +321,14 @@ class SupervisorOptions(Table, frozen=True, kw_only=True):
 
 
 class Config(Table, frozen=True, kw_only=True):
-    """Everything one hasup runs. ``file`` is the absolute path of the file it came from."""
+    """Everything one hasup runs.
+
+    ``file`` is the absolute path of the file it came from. ``environment`` is what the supervisor's env_files say,
+    read when the configuration was loaded; there is no ``${NAME}`` in it.
+    """
 
     file: str
     supervisor: SupervisorOptions
     programs: dict[str, Program]
     groups: dict[str, Group] = {}
+    environment: dict[str, str] = {}
