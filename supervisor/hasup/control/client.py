@@ -57,29 +57,37 @@ class ControlClient:
 
         Raises ControlError (hasup says no), ConnectionLost, NoAnswer (timeout).
         """
+        return self.answer(self.send(method, params), timeout)
+
+    def send(self, method: str, params: Message | None = None) -> int:
+        """Ask, without waiting; the number that :meth:`answer` takes."""
         self._calls += 1
-        until = None if timeout is None else time.monotonic() + timeout
         request = control.encode(control.request(self._calls, method, params or {}))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what it said before it closed is still there
-            self._socket.settimeout(timeout)
+            self._socket.settimeout(None)
             self._socket.sendall(request)
+        return self._calls
+
+    def answer(self, call: int, timeout: float | None = None) -> Any:
+        """Wait for the answer to a call; after NoAnswer (timeout) one may wait for it again."""
+        until = None if timeout is None else time.monotonic() + timeout
         while True:
             message = self._receive(until)
             error = control.error_of(message)
-            if error is not None and message.get("id") in (self._calls, None):
+            if error is not None and message.get("id") in (call, None):
                 raise error
             if "method" in message:
                 self._told.append(message)
-            elif message.get("id") == self._calls:
+            elif message.get("id") == call:
                 return message.get("result")
 
-    def follow(self) -> Iterator[Message]:
-        """What hasup tells its followers from now on, for ever: the params of each event.
+    def follow(self) -> tuple[int, Iterator[Message]]:
+        """The number of the newest event, and all that come after it, for ever (the params of each notification).
 
-        The call returns when hasup follows. Raises ConnectionLost, and ControlError when hasup drops a slow reader.
+        The iterator raises ConnectionLost, and ControlError when hasup drops a slow reader.
         """
-        self.call("follow", timeout=_CONNECT_S)
-        return self._follow()
+        answer = self.call("follow", timeout=_CONNECT_S)
+        return int(answer.get("seq", 0)), self._follow()
 
     def _follow(self) -> Iterator[Message]:
         while True:

@@ -42,23 +42,22 @@ class Journal:
     """The journal, open for writing. All methods are for one thread (the loop's), and none of them blocks.
 
     ``trouble`` is told, in the caller's thread, from :meth:`append`, :meth:`poll` or :meth:`close`: when writing
-    begins to fail, when it works again, and when a damaged file was set aside. :attr:`problem` is what is wrong now.
+    begins to fail, when a damaged file was set aside, when events were lost, and with None when all is well again.
+    :attr:`problem` is what is wrong now, in words, or None.
+    :attr:`last_seq` is the number of the newest event: appended here, or found in the file.
     """
 
-    def __init__(self, path: str, trouble: Callable[[str], None], *, rows: int = ROWS, age_s: float = AGE_S) -> None:
+    def __init__(
+        self, path: str, trouble: Callable[[str | None], None], *, rows: int = ROWS, age_s: float = AGE_S
+    ) -> None:
         self._trouble = trouble
-        self._reports: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._queue: queue.SimpleQueue[EventRecord | None] = queue.SimpleQueue()
         self._writer = _Writer(path, self._queue, self._reports.put, rows, age_s)
-        self._last_seq = self._writer.open_first()
+        self.last_seq = self._writer.open_first()
         self._lost = 0
         self._thread = threading.Thread(target=self._writer.run, name="journal", daemon=True)
         self._thread.start()
-
-    @property
-    def last_seq(self) -> int:
-        """The number of the newest event: appended here, or found in the file."""
-        return self._last_seq
 
     @property
     def problem(self) -> str | None:
@@ -70,7 +69,7 @@ class Journal:
 
     def append(self, record: EventRecord) -> None:
         """Write this event soon. Its ``seq`` should be ``last_seq + 1``."""
-        self._last_seq = max(self._last_seq, record.seq)
+        self.last_seq = max(self.last_seq, record.seq)
         if self._queue.qsize() < QUEUE_LIMIT:
             self._queue.put(record)
         else:
@@ -80,8 +79,9 @@ class Journal:
     def poll(self) -> None:
         """Tell ``trouble`` what there is to tell."""
         if self._lost and self._writer.failing is None:
-            self._reports.put(f"journal: {self._lost} events were lost while it could not be written")
-            self._lost = 0
+            lost, self._lost = self._lost, 0
+            self._reports.put(f"journal: {lost} events were lost while it could not be written")
+            self._reports.put(None)
         with contextlib.suppress(queue.Empty):
             while True:
                 self._trouble(self._reports.get_nowait())
@@ -102,7 +102,7 @@ class _Writer:
         self,
         path: str,
         records: queue.SimpleQueue[EventRecord | None],
-        report: Callable[[str], None],
+        report: Callable[[str | None], None],
         rows: int,
         age_s: float,
     ) -> None:
@@ -119,9 +119,7 @@ class _Writer:
 
     def open_first(self) -> int:
         """Open the file at the start, in the caller's thread; the newest seq in it, 0 when that can't be told."""
-        for _ in range(2):  # once more after a damaged file was set aside
-            if self._connection is None and self.failing is None:
-                self._guarded(lambda: self._open(_OPEN_BUSY_S) is not None)
+        self._guarded(lambda: self._open(_OPEN_BUSY_S) is not None)
         return self._written
 
     def run(self) -> None:
@@ -156,7 +154,7 @@ class _Writer:
         self._written = rows[-1][0] if rows else self._written
         if self.failing is not None:
             self.failing = None
-            self._report("journal: written again")
+            self._report(None)
         return True
 
     def _numbered(self, batch: Sequence[EventRecord]) -> Iterator[tuple[int, *tuple[object, ...]]]:
@@ -167,6 +165,7 @@ class _Writer:
                 row = _row(record)
             except (TypeError, ValueError, OverflowError) as error:
                 self._report(f"journal: event {record.seq} ({record.event}) can't be written: {error}")
+                self._report(None)
                 continue
             seq = max(record.seq, seq + 1)
             yield seq, *row
@@ -226,7 +225,8 @@ class _Writer:
         except OSError as error:
             self._fail(f"{cause}, and it can't be set aside: {error.strerror}")
             return
-        self._report(f"journal: {cause}; the file was set aside as {aside}, and a new one begun")
+        self.failing = f"{cause}; the file was set aside as {aside}"
+        self._report(f"journal: {self.failing}, and a new one begun")
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -1,0 +1,31 @@
+"""The commands by section, each with its line of help. Their modules are imported when they are run."""
+
+from typing import Final
+
+SECTIONS: Final[dict[str, dict[str, str]]] = {
+    "Run": {
+        "start": "Start hasup, or programs of a running one.",
+        "stop": "Stop programs, or everything and hasup itself.",
+        "restart": "Stop programs and start them again, at once.",
+        "scale": "Change how many replicas of a program run.",
+        "signal": "Send a signal to programs.",
+    },
+    "Look": {
+        "status": "Show what runs.",
+        "logs": "Show what programs wrote.",
+        "events": "Show what happened, and why.",
+    },
+    "Set up": {
+        "init": "Write a first hasup.toml.",
+        "check": "Check the configuration.",
+        "config": "Show the configuration with every default filled in.",
+        "schema": "Print the JSON Schema of hasup.toml, for editors.",
+        "completion": "Print the completion script for a shell.",
+    },
+    "Other": {
+        "notify": "Tell hasup something from inside a program.",
+        "version": "Show the version of this command and of the running hasup.",
+    },
+}
+
+NAMES: Final = tuple(name for section in SECTIONS.values() for name in section)

@@ -1,0 +1,36 @@
+"""``hasup scale``."""
+
+from collections.abc import Sequence
+
+import click
+
+from hasup.cli.errors import USAGE, Failure
+from hasup.cli.options import config_option
+
+
+@click.command()
+@click.argument("sizes", nargs=-1, required=True, metavar="NAME=N...")
+@config_option
+def command(config: str | None, sizes: tuple[str, ...]) -> int:
+    """Change how many replicas of a program run.
+
+    Returns when the new ones are ready and those too many are gone. Lasts until hasup is stopped: for ever, change
+    replicas in the configuration.
+    """
+    from hasup.cli.link import ask_again
+    from hasup.cli.outcome import report
+
+    wanted = parse(sizes)
+    done = f"scaled {', '.join(f'{name} to {count}' for name, count in wanted.items())}:"
+    return report(done, ask_again(config, "scale", {"replicas": wanted, "wait": True}))
+
+
+def parse(sizes: Sequence[str]) -> dict[str, int]:
+    """``["web=3"]`` as ``{"web": 3}``; Failure when that is not what it says."""
+    wanted = {}
+    for word in sizes:
+        name, equals, count = word.partition("=")
+        if not name or not equals or not count.isascii() or not count.isdigit():
+            raise Failure(f"{word!r} is no NAME=N; for example: hasup scale web=3", USAGE)
+        wanted[name] = int(count)
+    return wanted

@@ -1,0 +1,217 @@
+"""The page of ``hasup status``. No click here: scripts poll it, and an import costs more than all the rest."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from hasup.cli.errors import UNKNOWN_NAME, Failure
+from hasup.cli.link import ask_again
+from hasup.cli.table import Cell, Column, render
+from hasup.cli.terminal import Terminal, duration, elide, size, terminal
+
+Document = dict[str, Any]
+
+# state -> shape, colour
+_LOOK: Final = {
+    "stopped": ("○", "dim"),
+    "waiting": ("○", "blue"),
+    "starting": ("◐", "blue"),
+    "running": ("●", "green"),
+    "aborting": ("◐", "red"),
+    "backoff": ("▲", "yellow"),
+    "stopping": ("◐", "yellow"),
+    "completed": ("✔", "green"),
+    "failed": ("✖", "red"),
+}
+_COLUMNS: Final = (
+    Column("", gap=1),
+    Column("NAME", longest=28),
+    Column("STATE"),
+    Column("READY", worth=0),
+    Column("PID", right=True, worth=3),
+    Column("UPTIME", right=True, worth=6),
+    Column("RESTARTS", right=True, worth=5),
+    Column("CPU", right=True, worth=1),
+    Column("MEM", right=True, worth=2),
+    Column("LAST", worth=4),
+)
+
+
+def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
+    """Print the status of these (all), as a table or as JSON."""
+    document = chosen(ask_again(config, "status"), names)
+    if as_json:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
+    else:
+        sys.stdout.write(page(document, terminal(), time.time()))
+    return 0
+
+
+def chosen(document: Document, names: Sequence[str]) -> Document:
+    """The document with only these programs, replicas and groups in it; Failure when there is none of a name."""
+    if not names:
+        return document
+    wanted = set(names)
+    programs = []
+    found: set[str] = set()
+    for program in document["programs"]:
+        own = wanted & {program["name"], *program["groups"]}
+        replicas = [r for r in program["replicas"] if own or r["name"] in wanted]
+        found |= own | {r["name"] for r in replicas if r["name"] in wanted}
+        if replicas or own:
+            programs.append({**program, "replicas": replicas})
+    if found != wanted:
+        raise _unknown(document, sorted(wanted - found))
+    return {**document, "programs": programs}
+
+
+def _unknown(document: Document, names: Sequence[str]) -> Failure:
+    import difflib
+
+    known = sorted(
+        {
+            name
+            for program in document["programs"]
+            for name in (program["name"], *program["groups"], *(r["name"] for r in program["replicas"]))
+        }
+    )
+    lines = []
+    for name in names:
+        close = difflib.get_close_matches(name, known, n=1)
+        lines.append(f"there is no program, replica or group {name!r}{f' (did you mean {close[0]}?)' if close else ''}")
+    return Failure("\n".join(lines), UNKNOWN_NAME)
+
+
+def page(document: Document, screen: Terminal, now: float) -> str:
+    """The whole page. ``now``: seconds since 1970, to say how long ago something was."""
+    return "".join(f"{line}\n" for line in _lines(document, screen, now))
+
+
+def _lines(document: Document, screen: Terminal, now: float) -> Iterator[str]:
+    yield from _header(document, screen)
+    rows, notes = [], []
+    for program in document["programs"]:
+        for replica in _shown(program):
+            rows.append(_row(replica, now))
+            notes.append(_note(replica))
+    if not rows:
+        yield screen.plain("no programs")
+        return
+    titles, *lines = render(_COLUMNS, rows, screen)
+    yield titles
+    for line, note in zip(lines, notes, strict=True):
+        yield line
+        if note:
+            yield screen.paint(_cut(f"  └ {note}", screen), "dim")
+    yield from _listening(document, screen)
+
+
+def _shown(program: Document) -> list[Document]:
+    """Its replicas, and its dispatcher when that is not well."""
+    dispatcher = program.get("dispatcher")
+    sick = [dispatcher] if dispatcher and dispatcher["wanted"] and not dispatcher["ready"] else []
+    return [*program["replicas"], *sick]
+
+
+def _header(document: Document, screen: Terminal) -> Iterator[str]:
+    own = document["supervisor"]
+    replicas = [r for program in document["programs"] for r in program["replicas"]]
+    wanted = [r for r in replicas if r["wanted"] and r["state"] != "completed"]
+    ready = sum(r["ready"] for r in wanted)
+    well = ready == len(wanted)
+    parts = [f"{ready} of {len(wanted)} ready", f"up {duration(own['uptime_s'])}", f"pid {own['guardian_pid']}"]
+    if own["core_restarts"]:
+        parts.append(f"core restarts {own['core_restarts']}")
+    if own["stopping"]:
+        parts.append("stopping")
+    shape = screen.paint(screen.plain("●" if well else "▲"), "green" if well else "yellow")
+    name = _cut(own["name"], screen, 2)
+    yield f"{shape} {screen.paint(name, 'bold')}{_cut('  ' + ' · '.join(parts), screen, 2 + len(name))}"
+    for trouble in own["degraded"]:
+        yield screen.paint(_cut(f"▲ {trouble}", screen), "yellow")
+
+
+def _row(replica: Document, now: float) -> list[Cell]:
+    shape, colour = _shape(replica)
+    cpu, memory, uptime = replica["cpu_percent"], replica["memory_bytes"], replica["uptime_s"]
+    restarts = replica["restarts"]
+    return [
+        Cell(shape, (colour,)),
+        Cell(replica["name"]),
+        Cell(replica["state"], (colour,)),
+        Cell("yes" if replica["ready"] else "no"),
+        Cell("-" if replica["pid"] is None else str(replica["pid"])),
+        Cell("-" if uptime is None else duration(uptime)),
+        Cell(str(restarts), ("yellow",) if restarts else ()),
+        Cell("-" if cpu is None else f"{cpu:.1f}%"),
+        Cell("-" if memory is None else size(memory)),
+        Cell(_last(replica["last"], now)),
+    ]
+
+
+def _shape(replica: Document) -> tuple[str, str]:
+    shape, colour = _LOOK.get(replica["state"], ("○", "dim"))
+    if replica["state"] == "running" and (not replica["ready"] or replica["degraded"]):
+        return "▲", "yellow"
+    return shape, colour
+
+
+def _last(last: Document | None, now: float) -> str:
+    """``"SIGKILL, 5m ago"``."""
+    if last is None:
+        return "-"
+    result = last["result"]
+    if result == "exit-code":
+        result = f"exit code {last['exit_code']}"
+    elif result == "signal" and last["signal"]:
+        result = last["signal"]
+    from datetime import datetime
+
+    try:
+        passed = max(0.0, now - datetime.fromisoformat(last["at"]).timestamp())
+    except ValueError:
+        return str(result)
+    return f"{result}, {duration(passed)} ago"
+
+
+def _note(replica: Document) -> str:
+    """What is worth a line of its own: why it does not simply run, and what happens next."""
+    parts = []
+    well = replica["state"] in ("running", "completed") and (replica["ready"] or replica["state"] == "completed")
+    if not well or replica["degraded"]:
+        parts.append(replica["reason"])
+    if replica["next_start_s"] is not None:
+        parts.append(f"next try in {replica['next_start_s']:.1f} s")
+    if replica["stuck"]:
+        parts.append(f"processes {', '.join(map(str, replica['stuck']))} can't be killed")
+    if replica["status_text"]:
+        parts.append(f'it says "{replica["status_text"]}"')
+    return "; ".join(part for part in parts if part)
+
+
+def _listening(document: Document, screen: Terminal) -> Iterator[str]:
+    listening = [program for program in document["programs"] if program["listen"]]
+    if listening:
+        yield ""
+    for program in listening:
+        enough = program["ready"] >= program["need"]
+        text = f"{program['name']} listens on {program['listen']}: {program['ready']} ready, needs {program['need']}"
+        yield screen.paint(_cut(text, screen), *(() if enough else ("yellow",)))
+
+
+def _cut(text: str, screen: Terminal, used: int = 0) -> str:
+    """``text`` as this terminal can show it, in what is left of a line."""
+    plain = screen.plain(text)
+    return plain if screen.width is None else screen.plain(elide(plain, max(0, screen.width - used)))
+
+
+def watch(config: str | None, names: Sequence[str]) -> int:
+    """Show the page again each second; ends by Ctrl-C."""
+    screen = terminal()
+    while True:
+        text = page(chosen(ask_again(config, "status"), names), screen, time.time())
+        sys.stdout.write(f"\x1b[H\x1b[J{text}" if screen.interactive else f"{text}\n")
+        sys.stdout.flush()
+        time.sleep(1.0)  # the pace of the display
