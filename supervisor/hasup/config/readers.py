@@ -46,7 +46,8 @@ def read(kind: Any, option: Option, value: object) -> Any:
     if isinstance(value, str) and "\0" in value:
         raise Wrong("must not contain a NUL character")
     reader = _READERS.get(option.kind)
-    return _bounded(reader(value) if reader is not None else plain(kind, value), option)
+    result = _bounded(reader(value) if reader is not None else plain(kind, value), option)
+    return float(result) if kind is float else result
 
 
 def plain(kind: Any, value: object) -> Any:
@@ -56,7 +57,7 @@ def plain(kind: Any, value: object) -> Any:
         return _choice(value, words, others=len(alternatives(kind)) > 1)
     for member in alternatives(kind):
         if _is(member, value):
-            return float(value) if member is float else tuple(value) if get_origin(member) is tuple else value  # type: ignore[arg-type, call-overload]
+            return tuple(value) if isinstance(value, list) else value
     raise expected(_in_words(kind), value)
 
 
@@ -135,7 +136,9 @@ def _file(value: object) -> str:
     text = _text(value)
     name = text.replace("{program}", "").replace("{replica}", "")
     if not text or text in (".", "..") or len(text) > 200 or not name.isprintable() or set(name) & set("/{}$"):
-        raise expected('a file name such as "web.{replica}.log" (no folder; {program} and {replica} are replaced)', value)
+        raise expected(
+            'a file name such as "web.{replica}.log" (no folder; {program} and {replica} are replaced)', value
+        )
     return text
 
 

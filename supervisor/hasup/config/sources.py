@@ -20,7 +20,7 @@ _PROCFILE_PORT: Final = 5000
 _PROCFILE_PORT_STEP: Final = 100
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """A file can't be used; ``line`` is 0 where the file as a whole is meant."""
 
     def __init__(self, what: str, line: int = 0) -> None:
@@ -48,7 +48,7 @@ def read(file: str, faults: Faults) -> Node | None:
         if is_procfile(file):
             return _procfile(text, file, faults)
         return _toml(text, file)
-    except _Unusable as error:
+    except Unusable as error:
         faults.add_file(file, str(error), error.line)
         return None
 
@@ -68,19 +68,19 @@ def text_of(file: str) -> str:
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:
-        raise _Unusable(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
+        raise Unusable(f"can't be read: {getattr(error, 'strerror', None) or error}") from None
     if len(data) > LARGEST:
-        raise _Unusable(f"is larger than {LARGEST >> 20} MiB")
+        raise Unusable(f"is larger than {LARGEST >> 20} MiB")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _Unusable("is not UTF-8 text", data.count(b"\n", 0, error.start) + 1) from None
+        raise Unusable("is not UTF-8 text", data.count(b"\n", 0, error.start) + 1) from None
 
 
 def _data(fd: int) -> bytes:
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
-        raise _Unusable("is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file")
+        raise Unusable("is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file")
     with open(fd, "rb", closefd=False) as opened:
         return opened.read(LARGEST + 1)
 
@@ -92,7 +92,7 @@ def _counts(path: Path) -> bool:
     try:
         text = text_of(str(path))
         return "hasup" in text and bool(_parsed(text).get("tool", {}).get("hasup"))
-    except (_Unusable, AttributeError):  # not ours to complain about, as nobody named it
+    except (Unusable, AttributeError):  # not ours to complain about, as nobody named it
         return False
 
 
@@ -100,14 +100,14 @@ def _toml(text: str, file: str) -> Node:
     try:
         lines = key_lines(text)
     except TooDeep as error:
-        raise _Unusable(f"is nested more deeply than {DEEPEST} levels", error.line) from None
+        raise Unusable(f"is nested more deeply than {DEEPEST} levels", error.line) from None
     decoded = _parsed(text)
     if os.path.basename(file) != PYPROJECT:
         return placed(decoded, lines, file)
     tool = decoded.get("tool")
     own = tool.get("hasup") if isinstance(tool, dict) else None
     if own is None:
-        raise _Unusable("has no table [tool.hasup]")
+        raise Unusable("has no table [tool.hasup]")
     return placed(own, lines, file, ("tool", "hasup"))
 
 
@@ -118,9 +118,9 @@ def _parsed(text: str) -> dict[str, object]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         message = error.msg[:1].lower() + error.msg[1:]
-        raise _Unusable(f"is not valid TOML: {message} (column {error.colno})", error.lineno) from None
+        raise Unusable(f"is not valid TOML: {message} (column {error.colno})", error.lineno) from None
     except (ValueError, RecursionError) as error:
-        raise _Unusable(f"can't be read as TOML: {error}") from None
+        raise Unusable(f"can't be read as TOML: {error}") from None
 
 
 def _procfile(text: str, file: str, faults: Faults) -> Node:
@@ -133,7 +133,9 @@ def _procfile(text: str, file: str, faults: Faults) -> Node:
             continue
         port = _PROCFILE_PORT + _PROCFILE_PORT_STEP * len(programs)
         values = {"command": command.replace("$", "$$"), "shell": True, "port": port}
-        programs[name] = Node({k: Node(v, file, number, f"{where}.{k}") for k, v in values.items()}, file, number, where)
+        programs[name] = Node(
+            {k: Node(v, file, number, f"{where}.{k}") for k, v in values.items()}, file, number, where
+        )
     table = {"programs": Node(programs, file, 1, "programs")}
     if os.path.exists(os.path.join(os.path.dirname(file), ".env")):
         listed = Node([Node(".env", file, 1, "supervisor.env_files[0]")], file, 1, "supervisor.env_files")
@@ -148,6 +150,6 @@ def _procfile_lines(text: str, file: str, faults: Faults) -> Iterator[tuple[int,
             continue
         match = _PROCFILE_LINE.fullmatch(stripped)
         if match is None:
-            faults.add_file(file, "is not a line of a Procfile, such as \"web: python -m shop\"", number)
+            faults.add_file(file, 'is not a line of a Procfile, such as "web: python -m shop"', number)
         else:
             yield number, match[1], match[2]
