@@ -20,6 +20,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "check": "Check the configuration.",
         "config": "Show the configuration with every default filled in.",
         "schema": "Print the JSON Schema of hasup.toml, for editors.",
+        "export": "Print a systemd unit for the configuration.",
         "completion": "Print the completion script for a shell.",
     },
     "Other": {
