@@ -54,6 +54,7 @@ class Peer:
         self._output = bytearray()
         self._open: list[RequestId] = []
         self._more = False  # whole lines may be left to handle
+        self._planned = False  # a timer will go on with them
         self._ended = False  # it sends no more
         self._refused = False
         self._interest = (True, False)
@@ -163,7 +164,7 @@ class Peer:
     def _work(self) -> None:
         """Handle a fair share of its lines."""
         for _ in range(FRAMES_A_TURN):
-            if self.closed or self._refused or not self._more:
+            if self.closed or self._refused or not self._more or self._is_full():
                 return
             try:
                 line = self._lines.next()
@@ -174,12 +175,15 @@ class Peer:
             self._more = line is not None
             if line is not None and line.strip():
                 self._take(line)
-        if self._more:
-            self._loop.call_later(0.0, self._go_on)
 
     def _go_on(self) -> None:
+        self._planned = False
         self._work()
         self._settle()
+
+    def _is_full(self) -> bool:
+        """It does not read its answers: no more of its requests is looked at meanwhile."""
+        return len(self._output) >= OUTPUT_HIGH
 
     def _take(self, line: bytes) -> None:
         self.quiet_since = self._loop.now()
@@ -219,7 +223,10 @@ class Peer:
         if self._ended and not self._output and done:
             self.close()
             return
-        interest = (not self._ended and not self._more and len(self._output) < OUTPUT_HIGH, bool(self._output))
+        if self._more and not self._refused and not self._planned and not self._is_full():
+            self._planned = True
+            self._loop.call_later(0.0, self._go_on)
+        interest = (not self._ended and not self._more and not self._is_full(), bool(self._output))
         if interest != self._interest:
             self._interest = interest
             self._loop.modify(self._connection.fileno(), read=interest[0], write=interest[1])

@@ -158,9 +158,9 @@ def error_of(message: Message) -> ControlError | None:
     if not isinstance(error, dict):
         return None
     data = error.get("data")
-    exit_code = data.get("exit") if isinstance(data, dict) else None
+    code, exit_code = error.get("code"), data.get("exit") if isinstance(data, dict) else None
     return ControlError(
         str(error.get("message", "no reason was given")),
-        code=int(error.get("code", FAILED)),
+        code=code if isinstance(code, int) else FAILED,
         exit_code=exit_code if isinstance(exit_code, int) else 1,
     )
