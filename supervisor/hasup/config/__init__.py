@@ -27,9 +27,9 @@ def load(path: Path | None, environ: Mapping[str, str], cwd: Path) -> "Config":
 
     ``environ`` is the environment of hasup itself; relative paths count from ``cwd``.
     """
-    from hasup.config import loading
+    from hasup.config.loading import load_file
 
-    return loading.load(path if path is not None else find(cwd, environ), environ, cwd)
+    return load_file(path if path is not None else find(cwd, environ), environ, cwd)
 
 
 def find(cwd: Path, environ: Mapping[str, str]) -> Path:
@@ -38,6 +38,6 @@ def find(cwd: Path, environ: Mapping[str, str]) -> Path:
     ``$HASUP_CONFIG``, else in ``cwd`` or the nearest folder above it: ``hasup.toml``, a ``pyproject.toml`` with
     ``[tool.hasup]``, or a ``Procfile``.
     """
-    from hasup.config import sources
+    from hasup.config.sources import find_file
 
-    return sources.find(cwd, environ)
+    return find_file(cwd, environ)

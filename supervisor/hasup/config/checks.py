@@ -11,7 +11,7 @@ from hasup.config import readers, support, templates
 from hasup.config.faults import nearest
 from hasup.config.merge import PROBES
 from hasup.config.node import Faults, Node
-from hasup.model.spec import Config, Group, Health, Program, Ready
+from hasup.model.spec import Config, Health, Program, Ready
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
 _OWN_LOG: Final = "hasup.log"
@@ -39,7 +39,7 @@ def check(config: Config, written: Written, environ: Mapping[str, str], faults: 
         templates.check(config, program, node, environ, faults)
         support.check(program, node, support.PROGRAM, faults)
     for name, group in config.groups.items():
-        _group(group, written.groups[name], written.programs, faults)
+        _group(written.groups[name], written.programs, faults)
         support.check(group, written.groups[name], support.GROUP, faults)
     _cycles(config.programs, written.programs, faults)
     _ports(config.programs, written.programs, faults)
@@ -116,7 +116,7 @@ def _dependencies(
             faults.add(place, f'would wait for ever: {name} is always restarted, so it is never "completed"')
 
 
-def _group(group: Group, node: Node, programs: Mapping[str, Node], faults: Faults) -> None:
+def _group(node: Node, programs: Mapping[str, Node], faults: Faults) -> None:
     if not node.has("programs"):
         faults.add(node, "programs is missing")
     elif node.at("programs").value == []:

@@ -80,7 +80,7 @@ def environment(
 
 
 def replica_command(program: Program, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The words to execute, expanded; with ``shell`` those that run the text in a shell. Raises :class:`ExpandError`."""
+    """The words to execute, expanded; with ``shell`` the words of a shell. Raises :class:`ExpandError`."""
     words = tuple(expand(word, env) for word in program.command)
     return ("/bin/sh", "-c", *words) if program.shell else words
 

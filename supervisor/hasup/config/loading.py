@@ -20,7 +20,7 @@ _MAIN_TABLES: Final = ("supervisor", "defaults", "programs", "groups")
 _INCLUDED_TABLES: Final = ("programs", "groups")
 
 
-def load(path: Path, environ: Mapping[str, str], cwd: Path) -> Config:
+def load_file(path: Path, environ: Mapping[str, str], cwd: Path) -> Config:
     """See :func:`hasup.config.load`."""
     file = os.path.abspath(cwd / path)
     faults = Faults()
@@ -85,7 +85,7 @@ class _Loader:
         folder = os.path.dirname(self._file)
         state_dir = self._environ.get("STATE_DIRECTORY", "").split(":")[0]
         given = {"name": os.path.basename(folder) or "hasup", "state_dir": state_dir or os.path.join(folder, ".hasup")}
-        options = Walker(self._faults, self._environ).table(SupervisorOptions, node, **given)
+        options = Walker(self._faults, self._environ).table(SupervisorOptions, node, given)
         if options is None:
             return None, {}
         self._include(node)
@@ -124,7 +124,7 @@ class _Loader:
         for name, own in self._programs.items():
             node = merge.program_node(name, own, defaults)
             directory = os.path.dirname(own.file)
-            program = walker.table(Program, node, name=name, command=(), directory=directory)
+            program = walker.table(Program, node, {"name": name, "command": (), "directory": directory})
             if program is not None:
                 built[name] = (self._completed(program, node), node)
         return built
@@ -139,7 +139,7 @@ class _Loader:
     def _built_groups(self, walker: Walker) -> dict[str, Group]:
         groups = {}
         for name, node in self._groups.items():
-            group = walker.table(Group, node, name=name, programs=())
+            group = walker.table(Group, node, {"name": name, "programs": ()})
             if group is not None:
                 groups[name] = group
         return groups

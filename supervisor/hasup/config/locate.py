@@ -35,7 +35,7 @@ class TooDeep(Exception):
 
 
 class _Stop(Exception):
-    """This is not TOML."""
+    """The text is not TOML."""
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

@@ -28,7 +28,7 @@ class Unusable(Exception):
         self.line = line
 
 
-def find(cwd: Path, environ: Mapping[str, str]) -> Path:
+def find_file(cwd: Path, environ: Mapping[str, str]) -> Path:
     """See :func:`hasup.config.find`."""
     if named := environ.get("HASUP_CONFIG"):
         return cwd / named
@@ -91,8 +91,8 @@ def _counts(path: Path) -> bool:
         return path.exists() and not path.is_dir()
     try:
         text = text_of(str(path))
-        return "hasup" in text and bool(_parsed(text).get("tool", {}).get("hasup"))
-    except (Unusable, AttributeError):  # not ours to complain about, as nobody named it
+        return "hasup" in text and _own_table(_parsed(text)) is not None
+    except Unusable:  # not ours to complain about, as nobody named it
         return False
 
 
@@ -104,11 +104,15 @@ def _toml(text: str, file: str) -> Node:
     decoded = _parsed(text)
     if os.path.basename(file) != PYPROJECT:
         return placed(decoded, lines, file)
-    tool = decoded.get("tool")
-    own = tool.get("hasup") if isinstance(tool, dict) else None
+    own = _own_table(decoded)
     if own is None:
         raise Unusable("has no table [tool.hasup]")
     return placed(own, lines, file, ("tool", "hasup"))
+
+
+def _own_table(pyproject: Mapping[str, object]) -> object:
+    tool = pyproject.get("tool")
+    return tool.get("hasup") if isinstance(tool, dict) else None
 
 
 def _parsed(text: str) -> dict[str, object]:

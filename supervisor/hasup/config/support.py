@@ -18,10 +18,14 @@ def check(table: Table, node: Node, unsupported: tuple[str, ...], faults: Faults
             faults.add(node.at(*keys), "is not supported yet")
 
 
+def _default(table: type[Table], option: str) -> Any:
+    return described(table)[option].default
+
+
 def _differs(table: Table, keys: list[str]) -> bool:
     inside: Any = table
     for key in keys[:-1]:
         inside = getattr(inside, key)
         if inside is None:  # the table around it was wrong, and is a fault of its own
             return False
-    return bool(getattr(inside, keys[-1]) != described(type(inside))[keys[-1]].default)
+    return bool(getattr(inside, keys[-1]) != _default(type(inside), keys[-1]))

@@ -14,16 +14,16 @@ def check(config: Config, program: Program, node: Node, environ: Mapping[str, st
     if program.port is not None:
         names.add("PORT")
     for name in program.env:
-        _check(node.at("env", name), names, program, faults)
+        _check(node.at("env", name), names, faults)
         names.add(name)
-    for text in _texts(program, node):
-        _check(text, names, program, faults)
+    for text in _texts(node):
+        _check(text, names, faults)
 
 
-def _check(node: Node, names: set[str], program: Program, faults: Faults) -> None:
+def _check(node: Node, names: set[str], faults: Faults) -> None:
     if isinstance(node.value, list):
         for item in node.items:
-            _check(item, names, program, faults)
+            _check(item, names, faults)
     if not isinstance(node.value, str):
         return
     try:
@@ -38,7 +38,7 @@ def _check(node: Node, names: set[str], program: Program, faults: Faults) -> Non
         faults.add(node, what, nearest(name, names) if name != "PORT" else "")
 
 
-def _texts(program: Program, node: Node) -> Iterator[Node]:
+def _texts(node: Node) -> Iterator[Node]:
     """What is expanded at a start, a stop or a probe."""
     yield node.at("command") if node.has("command") else node
     for table in ("ready", "health"):

@@ -34,7 +34,9 @@ class Walker:
         self._faults = faults
         self._names = names
 
-    def table(self, kind: type[T], node: Node, option: Option | None = None, **given: Any) -> T | None:
+    def table(
+        self, kind: type[T], node: Node, given: Mapping[str, Any] | None = None, option: Option | None = None
+    ) -> T | None:
         """``node`` as a ``kind``; what is wrong or not written has its default, or what ``given`` says.
 
         ``None`` when an option without either is missing or wrong.
@@ -44,13 +46,13 @@ class Walker:
             return None
         options = described(kind, option)
         self._unknown(node, options)
-        values = dict(given)
+        values = dict(given or {})
         for one in options.values():
             if one.name in node.table:
                 value = self._one(kind, one, node.table[one.name])
                 if value is not _NOTHING:
                     values[one.attribute] = value
-            elif one.required and one.attribute not in given:
+            elif one.required and one.attribute not in (given or {}):
                 self._faults.add(node, f"{one.name} is missing")
         if any(one.required and one.attribute not in values for one in options.values()):
             return None
@@ -67,7 +69,7 @@ class Walker:
 
     def _value(self, one: Described, node: Node) -> Any:
         if one.table is not None:
-            value = self.table(one.table, node, one.option if one.table is Limit else None)
+            value = self.table(one.table, node, option=one.option if one.table is Limit else None)
             return _NOTHING if value is None else value
         if get_origin(one.type) is dict:
             return self._mapping(one, node)
