@@ -153,8 +153,8 @@ class _Writer:
             connection.executemany(_INSERT, rows)
         self._written = rows[-1][0] if rows else self._written
         if self.failing is not None:
-            self.failing = None
             self._report(None)
+            self.failing = None  # after the report, so that what was lost is told after it
         return True
 
     def _numbered(self, batch: Sequence[EventRecord]) -> Iterator[tuple[int, *tuple[object, ...]]]:

@@ -35,9 +35,7 @@ def test_without_a_socket_hasup_is_not_running(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(NotRunning) as caught:
             ControlClient(str(path))
-        assert str(caught.value) == (
-            f"hasup is not running (no control socket in {path}); start it with: hasup start"
-        )
+        assert str(caught.value) == (f"hasup is not running (no control socket in {path}); start it with: hasup start")
 
 
 def test_with_a_socket_left_over_hasup_is_not_running(tmp_path: Path) -> None:
