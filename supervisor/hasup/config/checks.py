@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hasup.config import readers, support, templates
+from hasup.config import readers, support, templates, units
 from hasup.config.faults import nearest
 from hasup.config.merge import PROBES
 from hasup.config.node import Faults, Node
@@ -63,24 +63,24 @@ def _program(program: Program, node: Node, faults: Faults) -> None:
         faults.add(node, "command is missing")
     elif node.at("command").value in ("", []):
         faults.add(node.at("command"), "is empty")
-    if program.shell and isinstance(node.at("command").value, list):
+    if program.shell and len(program.command) > 1:
         faults.add(node.at("command"), "with shell = true the command is a text, not an array")
     if program.need > max(1, program.replicas):
         faults.add(node.at("need"), f"is more than there are replicas ({program.replicas})")
     if program.schedule is not None and program.kind != "task":
         faults.add(node.at("schedule"), 'only a task has a schedule: write kind = "task"')
     if program.restart.max_delay < program.restart.delay:
-        option = "max_delay" if node.has("restart", "max_delay") else "delay"
-        faults.add(node.at("restart", option), "max_delay is less than delay")
-    if program.listen is not None and len(program.listen.weights) not in (0, program.replicas):
-        faults.add(node.at("listen", "weights"), f"needs a weight for each replica ({program.replicas})")
-    if (
-        program.listen is not None
-        and program.listen.mode == "proxy"
-        and program.listen.weights
-        and not any(program.listen.weights)
-    ):
-        faults.add(node.at("listen", "weights"), "needs a weight above 0")
+        place = node.at("restart", "delay" if node.has("restart", "delay") else "max_delay")
+        longest = units.duration_text(program.restart.max_delay)
+        faults.add(place, f"delay is more than max_delay ({longest})")
+    for name, limit in program.rlimits.items():
+        soft, hard = (limit, limit) if isinstance(limit, int) else limit
+        if min(soft, hard) < -1 or (hard != -1 and (soft == -1 or soft > hard)):
+            faults.add(
+                node.at("rlimits", name), "expected a number, or [soft, hard] with soft below hard; -1: unlimited"
+            )
+    if program.listen is not None and program.listen.weights:
+        _weights(program, program.listen.weights, node.at("listen", "weights"), faults)
     _probe("ready", program.ready, node, faults)
     if program.health is not None:
         _probe("health", program.health, node, faults)
@@ -88,7 +88,16 @@ def _program(program: Program, node: Node, faults: Faults) -> None:
             faults.add(node.at("health"), "needs one of http, tcp or exec")
 
 
+def _weights(program: Program, weights: tuple[int, ...], node: Node, faults: Faults) -> None:
+    if len(weights) != program.replicas:
+        faults.add(node, f"needs a weight for each replica ({program.replicas}), has {len(weights)}")
+    elif not any(weights):
+        faults.add(node, "needs a weight above 0")
+
+
 def _probe(table: str, probe: Ready | Health, node: Node, faults: Faults) -> None:
+    if not node.has(table):
+        return
     inner = node.at(table)
     given = [name for name in PROBES[table] if inner.has(name) and inner.at(name).value not in (False, "", [])]
     if len(given) > 1:

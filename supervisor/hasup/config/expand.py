@@ -9,6 +9,12 @@ from collections.abc import Iterator, Mapping
 
 from hasup.model.spec import Config, Program
 
+# What hasup's own surroundings say to hasup must not reach a child as if it were meant for it.
+OWN_NAMES = (
+    "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MAINPID",
+    "HASUP_GUARDIAN_FD", "HASUP_LOCK_FD", "HASUP_INSTANCE", "HASUP_PROGRAM", "HASUP_REPLICA", "HASUP_REPLICAS",
+    "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID", "STATE_DIRECTORY", "MEMORY_PRESSURE_WATCH", "HASUP_CONFIG",
+)  # fmt: skip
 # What every replica's environment has, apart from PORT.
 REPLICA_NAMES = ("HASUP_PROGRAM", "HASUP_REPLICA", "HASUP_REPLICAS", "HASUP_INSTANCE")
 

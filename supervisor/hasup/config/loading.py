@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from hasup.config import checks, merge, readers, sources
+from hasup.config import checks, expand, merge, readers, sources
 from hasup.config.envfiles import EnvFiles
 from hasup.config.faults import ConfigError, Fault, nearest
 from hasup.config.node import Faults, Node
@@ -16,6 +16,7 @@ from hasup.config.walk import Walker
 from hasup.model.spec import Config, Group, Program, SupervisorOptions
 
 _MOST_INCLUDED: Final = 1000
+_FILE: Final = "file:"
 _MAIN_TABLES: Final = ("supervisor", "defaults", "programs", "groups")
 _INCLUDED_TABLES: Final = ("programs", "groups")
 
@@ -134,7 +135,13 @@ class _Loader:
         port = program.port
         if port is None and program.listen is not None and program.listen.mode == "proxy":
             port = "auto"
-        return msgspec.structs.replace(program, environment=self._environment(program, node), port=port)
+        heartbeat = program.heartbeat
+        if heartbeat is not None and heartbeat.source.startswith(_FILE):
+            source = _FILE + _inside(program.directory, heartbeat.source.removeprefix(_FILE))
+            heartbeat = msgspec.structs.replace(heartbeat, source=source)
+        return msgspec.structs.replace(
+            program, environment=self._environment(program, node), port=port, heartbeat=heartbeat
+        )
 
     def _built_groups(self, walker: Walker) -> dict[str, Group]:
         groups = {}
@@ -143,6 +150,11 @@ class _Loader:
             if group is not None:
                 groups[name] = group
         return groups
+
+
+def _inside(directory: str, path: str) -> str:
+    """A path that is relative to a directory; ``${NAME}`` at its beginning counts as absolute."""
+    return path if path.startswith(("/", "${")) else os.path.join(expand.escape(directory), path)
 
 
 def _named(fault: Fault, cwd: Path) -> Fault:

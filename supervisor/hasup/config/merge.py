@@ -16,15 +16,15 @@ def program_node(name: str, node: Node, defaults: Node | None) -> Node:
     Its list of dependencies replaces the one of ``defaults``, and what all others depend on does not wait for itself.
     """
     own = normalised(Program, node)
-    if defaults is None or not isinstance(node.value, dict):
-        return own
+    if defaults is None:
+        return _shell(own)
     below = _without(normalised(Program, defaults), "depends_on", (name,))
     if isinstance(node.at("depends_on").value, list):
         below = below.having({key: child for key, child in below.table.items() if key != "depends_on"})
     for table, probes in PROBES.items():
         if any(own.has(table, probe) for probe in probes):
             below = _without(below, table, probes)
-    return _merged(own, below)
+    return _shell(_merged(own, below))
 
 
 def normalised(table: type[Table], node: Node) -> Node:
@@ -51,6 +51,15 @@ def _dependencies(node: Node) -> Node:
         return node.having({str(item.value): item.having({}) for item in node.items})
     long = {k: c if isinstance(c.value, dict) else c.having({"condition": c}) for k, c in node.table.items()}
     return node.having(long) if isinstance(node.value, dict) else node
+
+
+def _shell(node: Node) -> Node:
+    """A command for a shell is one word, which the shell splits."""
+    command = node.table.get("command")
+    if command is None or node.at("shell").value is not True or not isinstance(command.value, str):
+        return node
+    words = [command] if command.value.strip() else []
+    return node.having({**node.table, "command": command.having(words)})
 
 
 def _without(node: Node, table: str, keys: tuple[str, ...]) -> Node:

@@ -10,7 +10,8 @@ from hasup.model.spec import Config, Program
 
 def check(config: Config, program: Program, node: Node, environ: Mapping[str, str], faults: Faults) -> None:
     """A fault for each reference in ``program`` that can't be replaced."""
-    names = {*environ, *config.environment, *program.environment, *expand.REPLICA_NAMES, "HASUP_PYTHON"}
+    inherited = environ.keys() - set(expand.OWN_NAMES)
+    names = {*inherited, *config.environment, *program.environment, *expand.REPLICA_NAMES, "HASUP_PYTHON"}
     if program.port is not None:
         names.add("PORT")
     for name in program.env:

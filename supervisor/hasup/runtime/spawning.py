@@ -16,12 +16,6 @@ from hasup.runtime.sockets import ListenError, bind, channel
 from hasup.runtime.store import Store
 
 _NULL = "null"
-# What hasup's own surroundings say to hasup must not reach a child as if it were meant for it.
-_OWN_NAMES = (
-    "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "MAINPID",
-    "HASUP_GUARDIAN_FD", "HASUP_LOCK_FD", "HASUP_INSTANCE", "HASUP_PROGRAM", "HASUP_REPLICA", "HASUP_REPLICAS",
-    "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID", "STATE_DIRECTORY", "MEMORY_PRESSURE_WATCH", "HASUP_CONFIG",
-)  # fmt: skip
 
 
 class CannotStart(Exception):
@@ -30,7 +24,7 @@ class CannotStart(Exception):
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What a child inherits of hasup's own environment."""
-    base = {name: value for name, value in environ.items() if name not in _OWN_NAMES}
+    base = {name: value for name, value in environ.items() if name not in expand.OWN_NAMES}
     base["HASUP_PYTHON"] = sys.executable
     return base
 
@@ -72,7 +66,7 @@ class Spawner:
     ) -> Order:
         """A ``spawn`` order for a command that runs as a replica of ``program`` would. Raises :class:`CannotStart`."""
         delta: dict[str, str | None] = {n: v for n, v in env.items() if os.environ.get(n) != v}
-        delta.update(dict.fromkeys((n for n in (*os.environ, *_OWN_NAMES) if n not in env), None))
+        delta.update(dict.fromkeys((n for n in (*os.environ, *expand.OWN_NAMES) if n not in env), None))
         order: Order = {
             "op": "spawn", "slot": slot, "generation": generation, "argv": list(argv), "pid_env": [],
             "directory": program.directory, "umask": program.umask, "nice": program.nice,

@@ -1,0 +1,49 @@
+"""``hasup check``: is the configuration in order?"""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from hasup.cli.errors import USAGE
+from hasup.cli.options import config_option, json_option
+
+
+@click.command("check")
+@config_option
+@json_option
+def command(config: str | None, as_json: bool) -> int:
+    """Check the configuration, and show everything that is wrong with it.
+
+    Exit code 2 when something is; a running hasup is not touched.
+    """
+    import msgspec
+
+    from hasup.config import ConfigError, load
+
+    try:
+        loaded = load(Path(config) if config else None, os.environ, Path.cwd())
+    except ConfigError as error:
+        if not as_json:
+            raise
+        _print({"file": error.file, "ok": False, "faults": msgspec.to_builtins(error.faults)})
+        return USAGE
+    replicas = sum(program.replicas for program in loaded.programs.values())
+    if as_json:
+        counts = {"programs": len(loaded.programs), "replicas": replicas}
+        _print({"file": loaded.file, "ok": True, **counts, "faults": []})
+    else:
+        programs = _counted(len(loaded.programs), "program")
+        sys.stdout.write(f"{loaded.file}: {programs}, {_counted(replicas, 'replica')}: ok\n")
+    return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _print(data: object) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
