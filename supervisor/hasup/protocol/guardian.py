@@ -22,8 +22,8 @@ keep     names ([…]): keep the attached descriptors under these names; a name 
 drop     names: close them
 ready    the core is up: counts as its heartbeat, resets its restart delay
 pong     answer to ping
+notify   text, names: send this to systemd (its NOTIFY_SOCKET), with these descriptors of the store
 exit     code: every slot is empty; end with this exit code
-upgrade  argv: re-exec the guardian with its state (docs/decisions/0001)
 ======== =================================================================================================
 
 Guardian to core, one object a packet, ``event`` and its fields:

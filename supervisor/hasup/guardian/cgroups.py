@@ -1,0 +1,119 @@
+"""Cgroup v2 folders for the slots, where they may be made. One folder an instance, one below it for each slot."""
+
+import os
+
+_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # unified: the v2 tree of a hybrid machine
+PREFIX = "hasup-"
+
+
+def own_folder() -> str | None:
+    """The v2 folder of this process, or None."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+    except OSError:
+        return None
+    if path is None:
+        return None
+    candidates = (mount + path.rstrip("/") for mount in _MOUNTS if os.path.exists(mount + "/cgroup.procs"))
+    return next((folder for folder in candidates if os.path.exists(folder + "/cgroup.procs")), None)
+
+
+def instance_folder(parent: str, instance: str) -> str:
+    """Where an instance's folders are."""
+    return f"{parent}/{PREFIX}{instance[:12]}"
+
+
+class Cgroups:
+    """Makes and removes the folders of one instance; ``folder`` is None where none can be made."""
+
+    def __init__(self, instance: str, wanted: bool) -> None:
+        parent = own_folder() if wanted else None
+        self.folder = instance_folder(parent, instance) if parent else None
+        if self.folder is not None and not _make(self.folder):
+            self.folder = None
+
+    def of(self, slot: str) -> str | None:
+        """The slot's folder, made if it is not there; None where it can't be."""
+        if self.folder is None:
+            return None
+        path = f"{self.folder}/{safe_name(slot)}"
+        return path if _make(path) else None
+
+    def remove(self, slot: str) -> None:
+        """Give the slot's folder back; one that is not empty stays."""
+        if self.folder is not None:
+            _remove(f"{self.folder}/{safe_name(slot)}")
+
+    def close(self) -> None:
+        """Give all back."""
+        if self.folder is not None:
+            remove_tree(self.folder)
+
+
+def safe_name(slot: str) -> str:
+    """A slot's name as a folder's: letters, digits, ``-`` and ``_`` as they are, the rest in hexadecimal."""
+    return "".join(c if (c.isalnum() and c.isascii()) or c in "-_" else f".{ord(c):x}." for c in slot)
+
+
+def members(folder: str) -> list[int]:
+    """The processes in a folder and all below it."""
+    pids: list[int] = []
+    for path, _, _ in os.walk(folder):
+        try:
+            with open(path + "/cgroup.procs", encoding="ascii") as file:
+                pids += [int(line) for line in file]
+        except OSError:  # removed meanwhile
+            continue
+    return pids
+
+
+def is_populated(folder: str) -> bool:
+    """Whether a process lives in the folder or below it."""
+    try:
+        with open(folder + "/cgroup.events", encoding="ascii") as file:
+            return "populated 1" in file.read()
+    except OSError:
+        return False
+
+
+def kill(folder: str) -> bool:
+    """SIGKILL to all of them at once, also to those that fork meanwhile; false where the kernel has no cgroup.kill."""
+    try:
+        with open(folder + "/cgroup.kill", "w", encoding="ascii") as file:
+            file.write("1")
+    except OSError:
+        return False
+    return True
+
+
+def oom_kills(folder: str) -> int:
+    """How many processes of the folder the kernel has killed for want of memory; 0 where it does not count."""
+    try:
+        with open(folder + "/memory.events", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder and those below it, as far as they are empty."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        _remove(path)
+
+
+def _make(path: str) -> bool:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
