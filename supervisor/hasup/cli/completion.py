@@ -16,9 +16,9 @@ def command(shell: str) -> int:
     zsh:  hasup completion zsh > "${fpath[1]}/_hasup"
     fish: hasup completion fish > ~/.config/fish/completions/hasup.fish
     """
-    from hasup.cli.group import root
+    from hasup.cli.group import COMPLETE, root
 
     completion = get_completion_class(shell)
     assert completion is not None
-    sys.stdout.write(completion(root, {}, "hasup", "_HASUP_COMPLETE").source() + "\n")
+    sys.stdout.write(completion(root, {}, "hasup", COMPLETE).source() + "\n")
     return 0

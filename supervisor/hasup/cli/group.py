@@ -1,6 +1,7 @@
 """The root of the commands: knows their names and one line of help each, and imports only the one that is run."""
 
 import importlib
+import os
 from collections.abc import Sequence
 
 import click
@@ -10,6 +11,7 @@ from hasup.cli.errors import INTERRUPTED, USAGE, Failure
 from hasup.cli.options import config_option
 from hasup.version import __version__
 
+COMPLETE = "_HASUP_COMPLETE"
 _EPILOG = """\b
 Names are programs, replicas (web.2) or groups; none means all.
 Exit codes: 0 done; 1 it did not work; 2 usage or configuration;
@@ -69,8 +71,14 @@ def root(config: str | None) -> None:
 
 def invoke(argv: Sequence[str]) -> int:
     """Run the command that ``argv`` names; its exit code."""
-    try:
-        result = root.main(args=list(argv), prog_name="hasup", standalone_mode=False)
+    asked = os.environ.get(COMPLETE)
+    if asked:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "hasup", COMPLETE, asked)
+    try:  # not root.main(): that has its own way with Ctrl-C and broken pipes
+        with root.make_context("hasup", list(argv)) as context:
+            result = root.invoke(context)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.exceptions.Abort:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from hasup.cli.terminal import Terminal, elide
+from hasup.cli.terminal import Terminal, elide, elide_middle
 
-_LEAST_LAST: Final = 10  # the last column is cut down to this before another goes
+_LEAST_LAST: Final = 16  # the last column is cut down to this before another goes
 
 
 class Column(NamedTuple):
-    """``worth``: those worth least go first; None stays always. ``longest``: cut to this where width is limited."""
+    """``worth``: those worth least go first; None stays always. ``longest``: where width is limited, its
+    texts are cut to this or a third of the line, in their middle.
+    """
 
     title: str
     right: bool = False
@@ -40,7 +42,7 @@ def _fit(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
     """The columns that stay. Cuts the widths of those with a ``longest``, and of the last one."""
     for i, column in enumerate(columns):
         if column.longest is not None:
-            widths[i] = min(widths[i], column.longest)
+            widths[i] = min(widths[i], max(10, min(column.longest, room // 3)))
     kept = list(range(len(columns)))
     while True:
         last = kept[-1]
@@ -57,7 +59,8 @@ def _line(
 ) -> str:
     line = ""
     for i in kept:
-        text = terminal.plain(elide(row[i].text, widths[i]))
+        shorten = elide if columns[i].longest is None else elide_middle
+        text = terminal.plain(shorten(row[i].text, widths[i]))
         padded = text.rjust(widths[i]) if columns[i].right else text.ljust(widths[i])
         if i == kept[-1]:
             return (line + terminal.paint(padded.rstrip(), *row[i].styles)).rstrip()

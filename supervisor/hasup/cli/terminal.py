@@ -57,6 +57,14 @@ def elide(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
+def elide_middle(text: str, width: int) -> str:
+    """As :func:`elide`, for names, whose end tells one from another."""
+    if len(text) <= width:
+        return text
+    end = max(0, (width - 1) // 2)
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
 def duration(seconds: float) -> str:
     """``"3.2s"``, ``"45s"``, ``"12m 5s"``, ``"4h 12m"``, ``"3d 4h"``."""
     if seconds < 10:

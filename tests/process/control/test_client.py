@@ -3,12 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.control import listen, serving
 
 from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRunning
 from hasup.control.server import LATER
 from hasup.protocol import control
 from hasup.protocol.control import ControlError
-from tests.support.control import listen, serving
 
 
 def test_a_call(tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_a_peer_that_is_not_allowed_learns_why(tmp_path: Path) -> None:
 
 def test_an_answer_that_does_not_come_can_be_waited_for_again(tmp_path: Path) -> None:
     waiting: list[Any] = []
-    with serving(str(tmp_path), {"wait": lambda _params, peer: waiting.append(peer) or LATER}) as running:
-        with ControlClient(str(tmp_path)) as client:
-            call = client.send("wait")
-            while not waiting:
-                with pytest.raises(NoAnswer):
-                    client.answer(call, 0.02)
-            running.call(lambda: waiting[0].reply(call, "done"))
-            assert client.answer(call, 30) == "done"
+    methods = {"wait": lambda _params, peer: waiting.append(peer) or LATER}
+    with serving(str(tmp_path), methods) as running, ControlClient(str(tmp_path)) as client:
+        call = client.send("wait")
+        while not waiting:
+            with pytest.raises(NoAnswer):
+                client.answer(call, 0.02)
+        running.call(lambda: waiting[0].reply(call, "done"))
+        assert client.answer(call, 30) == "done"
 
 
 def test_a_connection_that_is_cut_is_told_from_an_answer(tmp_path: Path) -> None:
