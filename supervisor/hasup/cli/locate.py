@@ -6,7 +6,6 @@ the hasup that was started with it.
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from hasup.control.client import SOCKET_NAME
@@ -26,18 +25,26 @@ def _file(config: str | None, environ: Mapping[str, str], cwd: str) -> str | Non
     named = config or environ.get("HASUP_CONFIG")
     if named:
         return os.path.join(cwd, named)
-    for folder in (Path(cwd), *Path(cwd).parents):
+    folder = os.path.abspath(cwd)
+    while True:
         for name in ("hasup.toml", "pyproject.toml", "Procfile"):
-            path = folder / name
-            if path.is_file() and (name != "pyproject.toml" or b"[tool.hasup" in path.read_bytes()):
-                return str(path)
-    return None
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and (name != "pyproject.toml" or b"[tool.hasup" in _read(path)):
+                return path
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
+
+
+def _read(file: str) -> bytes:
+    with open(file, "rb") as opened:
+        return opened.read()
 
 
 def _quick(file: str, environ: Mapping[str, str]) -> str | None:
     """The state directory by the plainest reading of ``file``; None when it has to be read in earnest."""
     try:
-        data = Path(file).read_bytes()
+        data = _read(file)
     except OSError:
         return None
     if os.path.basename(file) == "Procfile" or (b"state_dir" not in data and b"include" not in data):
@@ -65,6 +72,8 @@ def _supervisor_table(file: str, data: bytes) -> dict[str, Any] | None:
 
 
 def _thorough(config: str | None, file: str | None, environ: Mapping[str, str], cwd: str) -> str:
+    from pathlib import Path
+
     from hasup.config import ConfigError, load
 
     try:
@@ -81,7 +90,7 @@ def _guesses(file: str, environ: Mapping[str, str]) -> Iterator[str]:
     import re
 
     try:
-        text = Path(file).read_text(errors="replace")
+        text = _read(file).decode(errors="replace")
     except OSError:
         text = ""
     for match in re.finditer(r"""^\s*state_dir\s*=\s*["']([^"'$]+)["']""", text, re.MULTILINE):

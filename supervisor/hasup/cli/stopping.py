@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 
 from hasup.cli import statedir
-from hasup.cli.background import Progress
 from hasup.cli.errors import NOT_RUNNING, Failure
 from hasup.cli.link import ask_again
 from hasup.cli.locate import state_dir
 from hasup.cli.outcome import report
+from hasup.cli.progress import Progress
 from hasup.cli.terminal import terminal
 from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRunning
 from hasup.protocol.control import ControlError
