@@ -99,7 +99,7 @@ def _probe(table: str, probe: Ready | Health, node: Node, faults: Faults) -> Non
     if not node.has(table):
         return
     inner = node.at(table)
-    given = [name for name in PROBES[table] if inner.has(name) and inner.at(name).value not in (False, "", [])]
+    given = [name for name in PROBES[table] if _is_given(inner, name)]
     if len(given) > 1:
         faults.add(
             inner.at(given[1]), f"is there besides {given[0]}: only one of {', '.join(PROBES[table])} is possible"
@@ -107,11 +107,15 @@ def _probe(table: str, probe: Ready | Health, node: Node, faults: Faults) -> Non
     if probe.tcp is not None and probe.tcp.startswith("systemd:"):
         faults.add(inner.at("tcp"), 'expected an address such as "127.0.0.1:8000" or "unix:web.sock"')
     for option in _HTTP_ONLY:
-        if inner.has(option) and not inner.has("http"):
+        if _is_given(inner, option) and not inner.has("http"):
             faults.add(inner.at(option), "belongs to http, which is not there")
     for name, value in probe.headers.items():
         if not value.isprintable():
             faults.add(inner.at("headers", name), "must not contain control characters")
+
+
+def _is_given(node: Node, option: str) -> bool:
+    return node.has(option) and node.at(option).value not in (False, "", [], {})
 
 
 def _dependencies(

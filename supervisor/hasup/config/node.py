@@ -78,7 +78,7 @@ class Faults:
 
     def listed(self, first: str) -> list[Fault]:
         """All of them, by line, those of the file ``first`` first."""
-        return sorted(self._found, key=lambda fault: (fault.file != first, fault.file, fault.line))
+        return sorted(self._found, key=lambda fault: (fault.file != first, fault.file, fault.line, fault.where))
 
 
 def joined(where: str, key: str) -> str:

@@ -8,7 +8,7 @@ _SIZE = {
     "": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
+_NUMBER = r"([0-9]{1,20}(?:\.[0-9]{1,9})?)"
 DURATION_PATTERN = rf"^{_NUMBER}({'|'.join(_DURATION)})$"
 SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_SIZE)})$"
 PERCENT_PATTERN = rf"^{_NUMBER} ?%$"
@@ -34,7 +34,8 @@ def size(value: object) -> int:
         number = value
     else:
         match = _match(SIZE_PATTERN, value)
-        number = round(float(match[1]) * _SIZE[match[2]])
+        step = _SIZE[match[2]]
+        number = int(match[1]) * step if match[1].isdigit() else round(float(match[1]) * step)
     if not 0 <= number <= LARGEST:
         raise ValueError("out of range")
     return number
