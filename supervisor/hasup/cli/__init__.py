@@ -1,5 +1,6 @@
 """The command ``hasup``: one file a command, each imported when it is run."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -9,7 +10,16 @@ from hasup.cli.errors import guarded
 
 def main() -> NoReturn:
     """Run the command of this process."""
+    _see_to_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _see_to_streams() -> None:
+    """Output that is closed goes nowhere, and text that it has no signs for is escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def run(argv: Sequence[str]) -> int:

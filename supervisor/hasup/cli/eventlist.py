@@ -12,7 +12,7 @@ import msgspec
 from hasup.cli import when
 from hasup.cli.errors import Failure, say
 from hasup.cli.locate import state_dir
-from hasup.cli.terminal import Terminal, terminal
+from hasup.cli.terminal import Terminal, terminal, write_json
 from hasup.control.client import ConnectionLost, ControlClient, NotRunning
 from hasup.journal.reader import Unreadable, read_events
 from hasup.model.status import EventRecord
@@ -118,7 +118,7 @@ def _upto(seq: int, path: str, last: int) -> Iterator[EventRecord]:
 
 
 def _write_json(record: EventRecord) -> None:
-    sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+    write_json(msgspec.to_builtins(record))
 
 
 def _write_text(record: EventRecord, screen: Terminal) -> None:

@@ -1,6 +1,5 @@
 """The page of ``hasup status``. No click here: scripts poll it, and an import costs more than all the rest."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -9,7 +8,7 @@ from typing import Any, Final
 from hasup.cli.errors import UNKNOWN_NAME, Failure
 from hasup.cli.link import ask_again
 from hasup.cli.table import Cell, Column, render
-from hasup.cli.terminal import Terminal, duration, elide, size, terminal
+from hasup.cli.terminal import Terminal, duration, elide, size, terminal, write_json
 
 Document = dict[str, Any]
 
@@ -43,7 +42,7 @@ def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
     """Print the status of these (all), as a table or as JSON."""
     document = chosen(ask_again(config, "status"), names)
     if as_json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
+        write_json(document)
     else:
         sys.stdout.write(page(document, terminal(), time.time()))
     return 0

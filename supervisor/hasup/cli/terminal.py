@@ -1,5 +1,6 @@
 """What the terminal can show: colour, shapes, width; and numbers as people read them."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -50,6 +51,14 @@ def _width(stream: TextIO, environ: Mapping[str, str]) -> int | None:
         return max(20, os.get_terminal_size(stream.fileno()).columns or 80) if stream.isatty() else None
     except (OSError, ValueError):
         return 80
+
+
+def write_json(value: object) -> None:
+    """One line of JSON on stdout; in UTF-8 whatever the terminal's encoding, since that is what JSON is in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def elide(text: str, width: int) -> str:

@@ -1,11 +1,11 @@
 """``hasup version``."""
 
-import json
 import sys
 
 import click
 
 from hasup.cli.options import config_option, json_option
+from hasup.cli.terminal import write_json
 from hasup.version import __version__
 
 
@@ -19,7 +19,7 @@ def command(config: str | None, as_json: bool) -> int:
     """
     running = _running(config)
     if as_json:
-        sys.stdout.write(json.dumps({"version": __version__, "running": running}) + "\n")
+        write_json({"version": __version__, "running": running})
         return 0
     sys.stdout.write(f"hasup {__version__}\n")
     if running is not None:

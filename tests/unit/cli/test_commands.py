@@ -281,6 +281,18 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(place: Place) -> None:
     assert process.returncode == 141
 
 
+def test_output_that_is_closed_or_has_no_signs_for_a_text(place: Place) -> None:
+    place.answers(status=status(program("web", replica("web.1", ready=False, reason="größer ○ 中"))))
+    environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    run = [sys.executable, "-m", "hasup", "status"]
+    shown = subprocess.run(run, cwd=place.folder, env=environ, capture_output=True, timeout=60, check=True)
+    assert b"gr\\xf6\\xdfer o \\u4e2d" in shown.stdout
+    raw = subprocess.run([*run, "--json"], cwd=place.folder, env=environ, capture_output=True, timeout=60, check=True)
+    assert json.loads(raw.stdout)["programs"][0]["replicas"][0]["reason"] == "größer ○ 中"
+    closed = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "-", *run], cwd=place.folder, timeout=60)
+    assert closed.returncode == 0
+
+
 def test_a_plain_status_imports_next_to_nothing(place: Place) -> None:
     place.answers(status=status(program("web", replica("web.1"))))
     code = "import sys; from hasup.cli import run; run(['status', '--json']); print(*sys.modules, file=sys.stderr)"
