@@ -93,5 +93,5 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     degraded: bool = False  # slow
     over_since: dict[str, float] = {}  # limit -> over it since
     then_start: bool = False  # stopping for a restart: start again when the tree is empty
-    give_up: bool = False  # the operator's limit was reached while this run was being cleared away
+    admitted: bool = False  # it has had its turn under restart_rate, which comes at the deadline
     settled: bool = False  # was ready, completed or failed its first start since it was wanted (start -d)

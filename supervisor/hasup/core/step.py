@@ -1,0 +1,110 @@
+"""One decision on one replica: the state before, what is done to it, and the actions that follow."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from hasup.core.transitions import MOVES
+from hasup.model.actions import Action, Changed, ClearTree, Spawn
+from hasup.model.spec import Program
+from hasup.model.state import Replica, State
+
+
+class Step:
+    """Collects the new state and the actions of one event on one replica.
+
+    ``blocked`` is what it would have to wait for (in words) if it were to start now; ``ending`` is set while hasup
+    stops everything: then nothing is started again.
+    """
+
+    def __init__(
+        self, replica: Replica, program: Program, now: float, chance: float, blocked: str | None, ending: bool
+    ) -> None:
+        self.replica = replica
+        self.program = program
+        self.now = now
+        self.chance = chance
+        self.blocked = blocked
+        self.ending = ending
+        self.actions: list[Action] = []
+        self.wants_turn = False  # it would spawn now: the supervisor says when it may
+        self.shutdown: str | None = None  # hasup must stop everything, for this reason
+
+    def set(self, **changes: Any) -> None:
+        """Change facts without leaving the state."""
+        self.replica = replace(self.replica, **changes)
+
+    def enter(
+        self, state: State, reason: str, *, deadline: float | None = None, event: str = "state", **changes: Any
+    ) -> None:
+        """Go to a state. Its deadline replaces that of the state before, so none is lost or left over."""
+        old = self.replica.state
+        assert state in MOVES[old], f"{self.replica.name}: {old} does not lead to {state}"
+        assert reason
+        if state is not State.RUNNING:
+            changes.setdefault("ready", False)
+            changes.setdefault("heartbeat_due", None)
+            changes.setdefault("degraded", False)
+        self.set(state=state, reason=reason, since=self.now, deadline=deadline, extended_until=None, **changes)
+        self.tell(event, reason, old)
+
+    def tell(self, event: str, reason: str, old: State | None = None, **detail: object) -> None:
+        """Something happened; it becomes part of the journal."""
+        replica = self.replica
+        facts: dict[str, object] = {"ready": replica.ready, "wanted": replica.wanted, "generation": replica.generation}
+        if replica.pid is not None:
+            facts["pid"] = replica.pid
+        if event == "state" and replica.last is not None and replica.last.at == self.now:
+            facts["result"] = replica.last.result.value
+            if replica.last.exit_code is not None:
+                facts["exit_code"] = replica.last.exit_code
+            if replica.last.signal is not None:
+                facts["signal"] = replica.last.signal
+        self.actions.append(
+            Changed(
+                slot=replica.name,
+                event=event,
+                old=old if old is not None else replica.state,
+                new=replica.state,
+                reason=reason,
+                ready=replica.ready,
+                detail=facts | detail,
+            )
+        )
+
+    def act(self, action: Action) -> None:
+        """Ask for something."""
+        self.actions.append(action)
+
+    def clear(self, grace_s: float = 0.0) -> None:
+        """See to it that nothing of the last run is left."""
+        self.set(clearing=True)
+        self.act(ClearTree(self.replica.name, self.replica.generation, grace_s))
+
+    def spawn(self, why: str) -> None:
+        """Start the next generation now."""
+        replica = self.replica
+        assert replica.tree_empty, f"{replica.name}: something is left of generation {replica.generation}"
+        assert replica.pid is None
+        assert not replica.spawning
+        self.enter(
+            State.STARTING,
+            why,
+            generation=replica.generation + 1,
+            spawning=True,
+            tree_empty=False,
+            clearing=False,
+            started=self.now,
+            ready_since=None,
+            failing=None,
+            failing_detail="",
+            then_start=False,
+            admitted=False,
+            probe_failures=0,
+            probe_successes=0,
+            status_text="",
+            watchdog_s=None,
+            over_since={},
+            deadline=self.now + self.program.ready.timeout,
+        )
+        self.act(Spawn(replica.name, self.replica.generation))

@@ -1,0 +1,62 @@
+"""The one table of legal moves between states."""
+
+from hasup.model.state import State
+
+_S = State
+
+MOVES: dict[State, dict[State, str]] = {
+    _S.STOPPED: {
+        _S.STARTING: "start",
+        _S.WAITING: "start, but something is not there yet",
+        _S.BACKOFF: "start, but something is left",
+    },
+    _S.WAITING: {_S.STARTING: "what it waited for is there", _S.STOPPED: "stop", _S.BACKOFF: "something is left"},
+    _S.STARTING: {
+        _S.RUNNING: "ready",
+        _S.BACKOFF: "ended, or could not be executed",
+        _S.STOPPING: "stop, restart, start timeout or limit",
+        _S.ABORTING: "hung",
+        _S.COMPLETED: "ended, and must not be restarted",
+        _S.FAILED: "ended, and gave up",
+        _S.STOPPED: "ended while hasup is stopping",
+    },
+    _S.RUNNING: {
+        _S.BACKOFF: "ended",
+        _S.STOPPING: "stop, restart or limit",
+        _S.ABORTING: "hung",
+        _S.COMPLETED: "ended, and must not be restarted",
+        _S.FAILED: "ended, and gave up",
+        _S.STOPPED: "ended while hasup is stopping",
+    },
+    _S.ABORTING: {
+        _S.BACKOFF: "ended",
+        _S.STOPPING: "stop",
+        _S.COMPLETED: "ended, and must not be restarted",
+        _S.FAILED: "ended, and gave up",
+        _S.STOPPED: "ended, and is not wanted any more",
+    },
+    _S.BACKOFF: {
+        _S.STARTING: "the delay is over, or start",
+        _S.WAITING: "the delay is over, but something is not there",
+        _S.STOPPED: "stop",
+        _S.STOPPING: "stop, while something is left",
+    },
+    _S.STOPPING: {
+        _S.STOPPED: "nothing is left",
+        _S.STARTING: "nothing is left, and it is to start again",
+        _S.WAITING: "nothing is left, and it is to start again",
+        _S.BACKOFF: "nothing is left, and it had failed",
+        _S.COMPLETED: "nothing is left, and must not be restarted",
+        _S.FAILED: "nothing is left, and gave up",
+    },
+    _S.COMPLETED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop", _S.BACKOFF: "something is left"},
+    _S.FAILED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop", _S.BACKOFF: "something is left"},
+}
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> stopped"]
+    for old, moves in MOVES.items():
+        lines += [f"    {old} --> {new}: {why}" for new, why in moves.items()]
+    return "\n".join(lines) + "\n"
