@@ -85,7 +85,7 @@ class _Loader:
         node = root.table.get("supervisor", root.child("supervisor", {}))
         folder = os.path.dirname(self._file)
         state_dir = self._environ.get("STATE_DIRECTORY", "").split(":")[0]
-        given = {"name": os.path.basename(folder) or "hasup", "state_dir": state_dir or os.path.join(folder, ".hasup")}
+        given = {"name": os.path.basename(folder) or "hasup", "state_dir": os.path.join(folder, state_dir or ".hasup")}
         options = Walker(self._faults, self._environ).table(SupervisorOptions, node, given)
         if options is None:
             return None, {}
@@ -100,16 +100,16 @@ class _Loader:
     def _include(self, node: Node) -> None:
         if not node.has("include"):
             return
-        files: dict[str, None] = {}
+        files: dict[str, Node] = {}
         for item in node.at("include").items:
             if isinstance(item.value, str) and "\0" not in item.value:
-                files.update(dict.fromkeys(self._matching(item.value, item)))
-        files.pop(self._file, None)
+                files.update(dict.fromkeys(self._matching(item.value, item), item))
+        files.pop(self._file, None)  # "*.toml" is not meant to match the main file
         if len(files) > _MOST_INCLUDED:
             self._faults.add(node.at("include"), f"matches more than {_MOST_INCLUDED} files")
             return
-        for file in files:
-            included = sources.read(file, self._faults)
+        for file, item in files.items():
+            included = sources.read(file, self._faults, item)
             if included is not None:
                 self._collect(included, _INCLUDED_TABLES)
 

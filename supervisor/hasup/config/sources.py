@@ -41,15 +41,21 @@ def find_file(cwd: Path, environ: Mapping[str, str]) -> Path:
     raise ConfigError(str(cwd), [Fault(str(cwd), 0, "", what + "; `hasup init` writes one")])
 
 
-def read(file: str, faults: Faults) -> Node | None:
-    """The content of a file, as the table that ``hasup.toml`` is; what is wrong with it goes to ``faults``."""
+def read(file: str, faults: Faults, named_by: Node | None = None) -> Node | None:
+    """The content of a file, as the table that ``hasup.toml`` is; what is wrong with it goes to ``faults``.
+
+    A file that can't be used at all is a fault of the option that names it, if one does.
+    """
     try:
         text = text_of(file)
         if is_procfile(file):
             return _procfile(text, file, faults)
         return _toml(text, file)
     except Unusable as error:
-        faults.add_file(file, str(error), error.line)
+        if named_by is not None and not error.line:
+            faults.add(named_by, f"{file} {error}")
+        else:
+            faults.add_file(file, str(error), error.line)
         return None
 
 

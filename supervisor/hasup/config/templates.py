@@ -28,7 +28,7 @@ def _check(node: Node, names: set[str], faults: Faults) -> None:
     if not isinstance(node.value, str):
         return
     try:
-        unknown = [name for name in expand.references(node.value) if name not in names]
+        unknown = dict.fromkeys(name for name in expand.references(node.value) if name not in names)
     except expand.ExpandError as error:
         faults.add(node, str(error))
         return

@@ -126,7 +126,7 @@ def usable(config: Config) -> None:
     toml(document(config, secrets=False))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_slips_in_a_valid_file(data: st.DataObject) -> None:
     text = SEED
@@ -139,7 +139,7 @@ def test_slips_in_a_valid_file(data: st.DataObject) -> None:
         usable(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(documents)
 def test_any_values_in_the_right_places(tables: dict[str, Any]) -> None:
     text = "\n".join(f"{as_toml(key)} = {as_toml(value)}" for key, value in tables.items())
@@ -148,13 +148,13 @@ def test_any_values_in_the_right_places(tables: dict[str, Any]) -> None:
         usable(found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.sampled_from(["hasup.toml", "pyproject.toml", "Procfile"]))
 def test_any_bytes(data: bytes, name: str) -> None:
     outcome(data, name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join), st.sampled_from(["hasup.toml", "Procfile"]))
 def test_any_row_of_fragments(text: str, name: str) -> None:
     outcome(text.encode(), name)

@@ -4,9 +4,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hasup.config import ConfigError, load
 from hasup.model.spec import Config
+
+# The same examples in every run, and no judgement of how fast the machine is just now.
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("steady")
 
 ENVIRON = {"PATH": "/bin", "HOME": "/home/op"}
 

@@ -169,6 +169,7 @@ def test_faults_of_included_files_come_with_those_of_the_main_file(folder) -> No
     (folder.path / "d.toml").mkdir()
     text = '[supervisor]\ninclude = ["[b-d].toml", "none.toml", 3]\n[programs.web]\ncommand = "x"\nx = 1\n'
     assert folder.faults(text) == [
+        f"hasup.toml:2: supervisor.include[0]: {folder.path}/d.toml is a folder, not a file",
         "hasup.toml:2: supervisor.include[1]: there is no file none.toml",
         "hasup.toml:2: supervisor.include[2]: expected text in quotes, got 3",
         "hasup.toml:5: programs.web.x: there is no such option",
@@ -176,7 +177,6 @@ def test_faults_of_included_files_come_with_those_of_the_main_file(folder) -> No
         "b.toml:3: supervisor: belongs into the main file, not into an included one",
         "b.toml:5: programs.b.command: expected a command: text, or an array of words, got 3",
         "c.toml:1: is not valid TOML: " + folder.faults("[", "e.toml")[0].split(": ", 2)[2],
-        "d.toml: is a folder, not a file",
     ]
 
 
