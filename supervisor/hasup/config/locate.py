@@ -74,7 +74,7 @@ class _Scanner:
         keys = self._key()
         for left, part in zip(range(len(keys) - 1, -1, -1), keys, strict=True):
             path = self._note((*path, part), start)
-            if path in self._last and (left or not many):
+            if left and path in self._last:
                 path = (*path, self._last[path])
         if many:
             self._last[path] = self._last.get(path, -1) + 1
@@ -134,8 +134,6 @@ class _Scanner:
                 parts.append(_unquoted(self._text[start : self._at]))
             else:
                 raise _Stop
-            if len(parts) > DEEPEST:
-                raise TooDeep(self._line(start))
             self._skip(_SPACE)
             if not self._text.startswith(".", self._at):
                 return parts

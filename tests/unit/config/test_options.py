@@ -163,6 +163,7 @@ def test_faults(folder, program_faults: ProgramFaults, text: str, fault: str) ->
         ('["", "x"]', "programs.web.command: its first word, the program to run, is empty"),
         ("3", "programs.web.command: expected a command: text, or an array of words, got 3"),
         ("[1]", "programs.web.command: expected a command: text, or an array of words, got an array"),
+        ('["x", "\\u0000"]', "programs.web.command: must not contain a NUL character"),
         ('"a \'b"', "programs.web.command: can't be split into words: no closing quotation: \"a 'b\""),
         ('["a", "b"]\nshell = true', "programs.web.command: with shell = true the command is a text, not an array"),
         ('" "\nshell = true', "programs.web.command: is empty"),
