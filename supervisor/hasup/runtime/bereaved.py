@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterable
 
 from hasup.guardian.leftovers import end_leftovers
-
 from hasup.loop import Loop
 from hasup.model.spec import Program
 from hasup.model.state import Replica

@@ -5,9 +5,6 @@ from collections.abc import Iterator
 
 from hasup.logs.own import OwnLog
 from hasup.logs.sinks import Sinks
-from hasup.runtime.notify import NotifySockets
-from hasup.runtime.probes import FileBeats, Prober
-from hasup.runtime.sampler import Sampler
 
 from hasup.core import Supervisor
 from hasup.journal import Journal
@@ -24,9 +21,12 @@ from hasup.runtime.effects import Effects
 from hasup.runtime.engine import Engine
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
+from hasup.runtime.notify import NotifySockets
 from hasup.runtime.operator import Operator
 from hasup.runtime.ports import Ports
+from hasup.runtime.probes import FileBeats, Prober
 from hasup.runtime.record import Recorder
+from hasup.runtime.sampler import Sampler
 from hasup.runtime.snapshot import Snapshot, exited
 from hasup.runtime.spawning import Spawner
 from hasup.runtime.statusdoc import StatusPage

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 
 from hasup.logs.pipes import make_pipe
 from hasup.logs.sinks import Sinks
-from hasup.runtime.notify import NotifySockets
 
 from hasup.config import expand
 from hasup.core import Supervisor
@@ -14,6 +13,7 @@ from hasup.model import events as ev
 from hasup.model.spec import Program
 from hasup.runtime.engine import Engine
 from hasup.runtime.jobs import Done, Jobs
+from hasup.runtime.notify import NotifySockets
 from hasup.runtime.ports import Ports
 from hasup.runtime.record import Recorder
 from hasup.runtime.spawning import CannotStart, Spawner
@@ -55,8 +55,8 @@ class Effects:
                 self._signal(action)
             case act.ClearTree(slot, generation, grace_s):
                 self._engine.order(slot, {"op": "clear", "slot": slot, "generation": generation, "grace_s": grace_s})
-            case act.RunStopCommand(slot, generation):
-                self._run_stop(slot, generation)
+            case act.RunStopCommand(slot):
+                self._run_stop(slot)
             case act.Forget(slot):
                 self._forget(slot)
             case act.Changed():
@@ -69,7 +69,7 @@ class Effects:
                 raise AssertionError(f"nobody carries out {action!r}")
 
     def run(self, slot: str, kind: str, argv: tuple[str, ...], timeout: float, done: Done, **extra: str) -> None:
-        """Run a command as the replica in ``slot`` would run, as its job ``kind``; ``extra`` adds to its environment."""
+        """Run a command as the replica in ``slot`` would, as its job ``kind``; ``extra`` adds to its environment."""
         program, replica = self._supervisor.spec(slot), self._supervisor.replicas[slot]
         name = f"{slot}/{kind}"
         try:
@@ -121,7 +121,7 @@ class Effects:
         }  # fmt: skip
         self._engine.order(action.slot, dict(order))
 
-    def _run_stop(self, slot: str, generation: int) -> None:
+    def _run_stop(self, slot: str) -> None:
         """``stop.command`` in the replica's surroundings, with its pid as MAINPID."""
         stop, pid = self._supervisor.spec(slot).stop, self._supervisor.replicas[slot].pid
 

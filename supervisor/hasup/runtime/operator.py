@@ -192,7 +192,7 @@ class Operator:
     def _broadcast(self, record: EventRecord) -> None:
         self._server.broadcast("event", record)
 
-    def _allowed(self, uid: int, gid: int, pid: int) -> bool:
+    def _allowed(self, uid: int, gid: int, _pid: int) -> bool:
         """Root, the user hasup runs as, and the members of the configured group."""
         if uid in (0, os.geteuid()):
             return True

@@ -15,7 +15,7 @@ _ALIVE = {State.STARTING, State.RUNNING, State.ABORTING, State.STOPPING}
 class Prober(Protocol):
     """Readiness and health probes."""
 
-    def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health, directory: str) -> None:
+    def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health) -> None:
         """Probe from now on."""
 
     def unwatch(self, slot: str, kind: str | None = None) -> None:
@@ -86,7 +86,7 @@ class Watching:
             self._heartbeat(replica, program, environment)
         if state is State.RUNNING and program.health is not None:
             probe = expanded(program.health, environment())
-            self._prober.watch(replica.name, replica.generation, "health", probe, program.directory)
+            self._prober.watch(replica.name, replica.generation, "health", probe)
 
     def forget(self, slot: str) -> None:
         """Nobody looks at this slot any more."""
@@ -107,7 +107,7 @@ class Watching:
             self._output.expect(replica.name, ready.log)
         elif ready.http or ready.tcp or ready.exec:
             probe = expanded(ready, environment())
-            self._prober.watch(replica.name, replica.generation, "ready", probe, program.directory)
+            self._prober.watch(replica.name, replica.generation, "ready", probe)
 
     def _heartbeat(self, replica: Replica, program: Program, environment: Callable[[], dict[str, str]]) -> None:
         beat = program.heartbeat

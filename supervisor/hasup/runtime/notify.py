@@ -1,0 +1,156 @@
+"""The notify sockets of the replicas: one abstract datagram socket a slot (docs/decisions/0004)."""
+
+import array
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+from hasup.loop import SIGNS_OF_LIFE, Loop
+from hasup.model.events import Beat, Event, Notified
+from hasup.protocol.notify import MAX_DATAGRAM, Message, parse
+
+_A_TURN = 64  # datagrams of one slot; a child that floods waits for the next turn like everybody
+_MAX_FDS = 253
+_ANCILLARY = socket.CMSG_SPACE(struct.calcsize("3i")) + socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
+_COMPLAIN_EVERY_S = 60.0
+
+Belongs = Callable[[str, int, int, int], bool]
+
+
+class _Sender:
+    __slots__ = ("gid", "pid", "uid")
+
+    def __init__(self, pid: int, uid: int, gid: int) -> None:
+        self.pid = pid
+        self.uid = uid
+        self.gid = gid
+
+
+class NotifySockets:
+    """Reads what replicas say. ``belongs(slot, pid, uid, gid)`` decides who may speak for a slot."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        instance: str,
+        emit: Callable[[Event], None],
+        belongs: Belongs,
+        trouble: Callable[[str, str], None],
+    ) -> None:
+        self._loop = loop
+        self._instance = instance
+        self._emit = emit
+        self._belongs = belongs
+        self._trouble = trouble
+        self._sockets: dict[str, socket.socket] = {}
+        self._refused: dict[str, int] = {}
+        self._complained: dict[str, float] = {}
+        self.on_fd_store: Callable[[str, Message, list[int]], None] = lambda _slot, _message, fds: _close(fds)
+
+    def open(self, slot: str) -> tuple[int, str]:
+        """The slot's socket (opened if it is not) and the value of NOTIFY_SOCKET for its replica."""
+        if slot not in self._sockets:
+            opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            opened.bind("\0" + self._name(slot))
+            self._watch(slot, opened)
+        return self._sockets[slot].fileno(), "@" + self._name(slot)
+
+    def adopt(self, slot: str, fd: int) -> None:
+        """Take over a socket that outlived the core before; the descriptor is this object's from now on."""
+        self._watch(slot, socket.socket(fileno=fd))
+
+    def close(self, slot: str) -> None:
+        """The slot is gone; unknown ones are ignored."""
+        opened = self._sockets.pop(slot, None)
+        if opened is not None:
+            self._loop.remove(opened.fileno())
+            opened.close()
+
+    def _name(self, slot: str) -> str:
+        return f"hasup/{self._instance}/{slot}"
+
+    def _watch(self, slot: str, opened: socket.socket) -> None:
+        opened.setblocking(False)
+        self._sockets[slot] = opened
+        self._loop.add(opened.fileno(), lambda _mask: self._read(slot), order=SIGNS_OF_LIFE)
+
+    def _read(self, slot: str) -> None:
+        opened = self._sockets[slot]
+        beat = False
+        for _ in range(_A_TURN):
+            try:
+                data, ancillary, flags, _ = opened.recvmsg(MAX_DATAGRAM, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                break
+            except OSError as error:  # EMFILE and the like: the next datagram may do better
+                self._complain(slot, f"a message could not be read: {os.strerror(error.errno or 0).lower()}")
+                break
+            sender, fds = _unpack(ancillary)
+            if sender is None or not self._belongs(slot, sender.pid, sender.uid, sender.gid):
+                _close(fds)
+                self._refuse(slot, sender)
+            elif flags & socket.MSG_TRUNC:
+                _close(fds)
+                self._complain(slot, f"a message of more than {MAX_DATAGRAM} bytes was refused")
+            else:
+                beat |= self._take(slot, parse(data), fds)
+        if beat:
+            self._emit(Beat(slot))
+
+    def _take(self, slot: str, message: Message, fds: list[int]) -> bool:
+        """Pass on what it says; whether it was a sign of life. Descriptors that nobody keeps are closed."""
+        if message.tells:
+            self._emit(
+                Notified(
+                    slot,
+                    ready=message.ready,
+                    reloading=message.reloading,
+                    stopping=message.stopping,
+                    status=message.status,
+                    errno=message.errno,
+                    main_pid=message.main_pid,
+                    watchdog_usec=message.watchdog_usec,
+                    watchdog_trigger=message.trigger,
+                    extend_timeout_usec=message.extend_timeout_usec,
+                )
+            )
+        if message.fd_store or message.fd_store_remove:
+            self.on_fd_store(slot, message, fds)
+        elif message.barrier:
+            # Whoever waits for the other end to close waits until all that came before has been decided on.
+            self._loop.call_later(0.0, lambda: _close(fds))
+        else:
+            _close(fds)
+        return message.beat
+
+    def _refuse(self, slot: str, sender: _Sender | None) -> None:
+        self._refused[slot] = self._refused.get(slot, 0) + 1
+        who = f"process {sender.pid} of user {sender.uid}" if sender is not None else "an unknown process"
+        self._complain(
+            slot, f"a message to its NOTIFY_SOCKET from {who} was refused: it is none of this replica's processes"
+        )
+
+    def _complain(self, slot: str, text: str) -> None:
+        now = self._loop.now()
+        if now - self._complained.get(slot, float("-inf")) >= _COMPLAIN_EVERY_S:
+            self._complained[slot] = now
+            self._trouble(slot, text)
+
+
+def _unpack(ancillary: list[tuple[int, int, bytes]]) -> tuple[_Sender | None, list[int]]:
+    sender, fds = None, array.array("i")
+    for level, kind, content in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_CREDENTIALS and len(content) >= struct.calcsize("3i"):
+            sender = _Sender(*struct.unpack("3i", content[: struct.calcsize("3i")]))
+        elif kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return sender, fds.tolist()
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,112 @@
+"""Resources of whole process trees: regularly for replicas with limits, and on demand for ``hasup status``."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from hasup.loop import Loop, Timer
+from hasup.model.events import Event, Sampled
+from hasup.model.spec import Limit, Limits
+from hasup.runtime.proc import Table, Usage, age_of, cpu_percent, lifetime_percent, usage
+
+LONGEST_S = 5.0
+SHORTEST_S = 0.5
+
+
+class Reading(NamedTuple):
+    """What ``hasup status`` shows of a replica."""
+
+    cpu_percent: float | None
+    memory_bytes: int
+
+
+class _Watched(NamedTuple):
+    generation: int
+    pid: int
+    cgroup: str | None
+    interval: float
+    files: bool
+
+
+class Sampler:
+    """With nothing watched it does not wake up at all. Each slot is sampled at an interval that suits its limits."""
+
+    def __init__(self, loop: Loop, emit: Callable[[Event], None]) -> None:
+        self._loop = loop
+        self._emit = emit
+        self._watched: dict[str, _Watched] = {}
+        self._due: dict[str, float] = {}
+        self._before: dict[str, tuple[int, float, Usage]] = {}  # slot -> pid, when, what: of the samples
+        self._shown: dict[str, tuple[int, float, Usage]] = {}  # the same, of what status showed
+        self._timer: Timer | None = None
+
+    def watch(self, slot: str, generation: int, pid: int, cgroup: str | None, limits: Limits) -> None:
+        """Sample the tree of ``pid`` from now on."""
+        interval = interval_for(limits)
+        self._watched[slot] = _Watched(generation, pid, cgroup, interval, limits.open_files is not None)
+        self._due[slot] = self._loop.now() + interval
+        self._arm()
+
+    def unwatch(self, slot: str) -> None:
+        """No more; unknown slots are ignored."""
+        self._watched.pop(slot, None)
+        self._due.pop(slot, None)
+        self._before.pop(slot, None)
+
+    def measure(self, alive: Mapping[str, tuple[int, str | None]]) -> dict[str, Reading]:
+        """What each of these (slot to main pid and cgroup) uses now; processor time since it was last asked for."""
+        table, now = Table(), self._loop.now()
+        readings = {}
+        for slot, (pid, cgroup) in alive.items():
+            used = usage(table.tree(pid, cgroup))
+            share = _share(self._shown, slot, pid, now, used)
+            if share is None and (age := age_of(pid)) is not None:
+                share = lifetime_percent(used, age)
+            readings[slot] = Reading(share, used.memory_bytes)
+        self._shown = {slot: known for slot, known in self._shown.items() if slot in alive}
+        return readings
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(min(self._due.values()), self._round) if self._due else None
+
+    def _round(self) -> None:
+        """Sample all that is due, with one look at the process table."""
+        now, table = self._loop.now(), Table()
+        for slot in [slot for slot, due in self._due.items() if due <= now + 0.01]:
+            watched = self._watched[slot]
+            self._due[slot] = now + watched.interval
+            used = usage(table.tree(watched.pid, watched.cgroup), files=watched.files)
+            if used.processes == 0:
+                continue  # gone: its exit is on its way
+            share = _share(self._before, slot, watched.pid, now, used)
+            self._emit(
+                Sampled(
+                    slot,
+                    watched.generation,
+                    memory_bytes=used.memory_bytes,
+                    cpu_percent=share,
+                    processes=used.processes,
+                    threads=used.threads,
+                    open_files=used.open_files,
+                )
+            )
+        self._arm()
+
+
+def _share(memory: dict[str, tuple[int, float, Usage]], slot: str, pid: int, now: float, used: Usage) -> float | None:
+    """Processor time since the look before, which this one replaces; None when there was none at this process."""
+    before = memory.get(slot)
+    memory[slot] = (pid, now, used)
+    return cpu_percent(before[2], used, now - before[1]) if before is not None and before[0] == pid else None
+
+
+def interval_for(limits: Limits) -> float:
+    """Often enough to see each limit crossed in time: a third of the shortest ``for``; a second where that is 0."""
+    known: list[Limit] = [
+        limit
+        for limit in (limits.memory, limits.cpu, limits.open_files, limits.threads, limits.processes, limits.age)
+        if limit is not None
+    ]
+    wanted = min((limit.for_ / 3 if limit.for_ else 1.0 for limit in known), default=LONGEST_S)
+    return min(LONGEST_S, max(SHORTEST_S, wanted))
