@@ -15,6 +15,10 @@ SIGNS_OF_LIFE: Final = 0
 EXITS: Final = 1
 CONTROL: Final = 2
 
+_LONGEST_SLEEP: Final = (
+    86_400.0  # seconds; epoll counts milliseconds in 31 bits, which is less than a timer may ask for
+)
+
 Callback = Callable[[int], None]
 
 
@@ -112,7 +116,7 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return at_most
-        patience = max(0.0, self._timers[0][0] - self.now())
+        patience = min(max(0.0, self._timers[0][0] - self.now()), _LONGEST_SLEEP)
         return patience if at_most is None else min(patience, at_most)
 
     def _run_timers(self) -> None:
