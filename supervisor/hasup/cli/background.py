@@ -1,5 +1,6 @@
 """hasup in the background: parted from the terminal, and watched until every program has had its first start."""
 
+import math
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRun
 from hasup.protocol.control import ControlError
 
 ERRORS_NAME: Final = "guardian.err"
+COMPLAIN_S: Final = 10.0
 _LOOK_S: Final = 0.25
 _TAIL: Final = 20  # lines
 
@@ -66,6 +68,7 @@ def wait_settled(state_dir: str, guardian: int) -> dict[str, Any]:
 
 def _settled(client: ControlClient, state_dir: str, guardian: int, progress: Progress) -> dict[str, Any]:
     call = client.send("settled")
+    complain_at = time.monotonic() + COMPLAIN_S
     while True:
         try:
             answer: dict[str, Any] = client.answer(call, _LOOK_S)
@@ -73,6 +76,19 @@ def _settled(client: ControlClient, state_dir: str, guardian: int, progress: Pro
         except NoAnswer:
             _check_alive(state_dir, guardian)
             progress.show(state_dir)
+            if time.monotonic() >= complain_at:
+                complain_at = math.inf
+                progress.clear()
+                _complain(state_dir)
+
+
+def _complain(state_dir: str) -> None:
+    """Say so when there is a guardian, but no core that answers: nothing will ever be settled then."""
+    try:
+        with ControlClient(state_dir) as client:
+            client.call("version", timeout=COMPLAIN_S)
+    except NoAnswer:
+        say("\n".join(["hasup is up, but its core does not answer; it goes on trying", *_last_words(state_dir)]))
 
 
 def _check_alive(state_dir: str, guardian: int) -> None:

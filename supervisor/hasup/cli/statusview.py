@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from hasup.cli.errors import UNKNOWN_NAME, Failure
-from hasup.cli.link import ask_again
+from hasup.cli.link import ANSWER_S, ask_again
 from hasup.cli.table import Cell, Column, render
 from hasup.cli.terminal import Terminal, duration, elide, size, terminal, write_json
 
@@ -40,7 +40,7 @@ _COLUMNS: Final = (
 
 def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
     """Print the status of these (all), as a table or as JSON."""
-    document = chosen(ask_again(config, "status"), names)
+    document = chosen(ask_again(config, "status", timeout=ANSWER_S), names)
     if as_json:
         write_json(document)
     else:
@@ -210,7 +210,7 @@ def watch(config: str | None, names: Sequence[str]) -> int:
     """Show the page again each second; ends by Ctrl-C."""
     screen = terminal()
     while True:
-        text = page(chosen(ask_again(config, "status"), names), screen, time.time())
+        text = page(chosen(ask_again(config, "status", timeout=ANSWER_S), names), screen, time.time())
         sys.stdout.write(f"\x1b[H\x1b[J{text}" if screen.interactive else f"{text}\n")
         sys.stdout.flush()
         time.sleep(1.0)  # the pace of the display

@@ -119,7 +119,9 @@ class ControlClient:
         while (line := self._lines.next()) is None:
             patience = None if until is None else until - time.monotonic()
             if patience is not None and patience <= 0:
-                raise NoAnswer("hasup did not answer in time")
+                raise NoAnswer(
+                    "hasup runs, but its core did not answer in time; its own log is in the state directory, in logs"
+                )
             self._socket.settimeout(patience)
             try:
                 data = self._socket.recv(_CHUNK)

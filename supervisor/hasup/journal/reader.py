@@ -43,8 +43,9 @@ def read_events(
         query = f"SELECT * FROM ({query} DESC LIMIT {int(limit)}) ORDER BY seq"  # noqa: S608
     try:
         with contextlib.closing(_open(path)) as connection:
-            for row in connection.execute(query, values):
-                yield _record(row)
+            if _version(connection):
+                for row in connection.execute(query, values):
+                    yield _record(row)
     except (sqlite3.Error, ValueError) as error:
         raise Unreadable(f"the journal {path} can't be read: {error}") from error
 
@@ -79,7 +80,7 @@ def _open(path: str) -> sqlite3.Connection:
     for extra in ("", "&immutable=1"):
         connection = sqlite3.connect(address + extra, uri=True, timeout=_BUSY_S)
         try:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            _version(connection)
         except sqlite3.OperationalError:
             connection.close()
             if extra:
@@ -88,11 +89,16 @@ def _open(path: str) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-        if version > len(MIGRATIONS):
-            connection.close()
-            raise ValueError("it was written by a newer hasup")
         return connection
     raise AssertionError("unreachable")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """How far its tables are; 0 when there are none yet, since hasup is about to make them."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise ValueError("it was written by a newer hasup")
+    return version
 
 
 def _record(row: tuple[int, int, str | None, str | None, str, str | None, str | None, str, str]) -> EventRecord:

@@ -5,6 +5,7 @@ Run as ``hasup`` with ``fake_guardian.py COMMAND…``; becomes the stand-in wher
 
 import json
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ def command() -> None:
         environ = launch.environment(only) | {"FAKE_HANDED": json.dumps(handed._asdict())}
         os.execve(sys.executable, [sys.executable, __file__], environ)
 
+    background.COMPLAIN_S = float(os.environ.get("FAKE_COMPLAIN_S", "60"))  # type: ignore[misc]
     background.become_guardian = starting.become_guardian = become  # type: ignore[assignment]
     sys.exit(run(sys.argv[1:]))
 
@@ -34,6 +36,9 @@ def serve(handed: dict[str, Any]) -> None:
 
     if MODE == "dies":
         sys.exit("no luck today")
+    if MODE == "has no core":
+        print("hasup: guardian: the core ended with exit code 1", file=sys.stderr, flush=True)
+        sys.exit(signal.pause())
     config = json.loads(os.pread(handed["config_fd"], 1 << 20, 0))
     failed = [{"name": "web.1", "reason": "exit code 3"}] if MODE == "fails" else []
     loop = Loop()

@@ -1,5 +1,6 @@
 """``hasup start`` up to the point where the guardian takes over; a stand-in takes its place."""
 
+import contextlib
 import json
 import os
 import signal
@@ -86,6 +87,7 @@ def test_in_the_background(site: Site) -> None:
     code, out, err = site.hasup("start", "-d")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "● shop  1 of 1 ready · up 1d 2h · pid 1"
+    assert statedir.is_locked(str(site.state_dir))
     handed = site.ask("handed")
     assert set(handed["config"]["programs"]) == {"web", "db", "mail"}
     assert handed["only"] is None
@@ -124,6 +126,20 @@ def test_a_guardian_that_dies_is_quoted(site: Site) -> None:
         "hasup:   no luck today\n",
     )
     assert not statedir.is_locked(str(site.state_dir))
+
+
+def test_a_core_that_does_not_come_up_is_complained_of(site: Site) -> None:
+    site.environ["FAKE_COMPLAIN_S"] = "0.3"
+    with site.popen("start", "-d", mode="has no core") as process:
+        assert process.stderr is not None
+        assert [process.stderr.readline() for _ in range(3)] == [
+            "hasup: hasup is up, but its core does not answer; it goes on trying\n",
+            f"hasup: the last it said (in {site.state_dir}/logs/guardian.err):\n",
+            "hasup:   hasup: guardian: the core ended with exit code 1\n",
+        ]
+        os.kill(site.instance()["guardian_pid"], signal.SIGTERM)
+        assert process.wait(30) == 1
+        assert process.stderr.read().startswith("hasup: hasup was killed by signal 15 before everything was started\n")
 
 
 def test_started_twice_there_is_one(site: Site) -> None:
@@ -201,7 +217,8 @@ def test_a_very_long_state_directory(site: Site) -> None:
     assert site.hasup("stop")[0] == 0
 
 
-def _left_over(site: Site, boot_id: str | None = None) -> "subprocess.Popen[bytes]":
+@contextlib.contextmanager
+def _left_over(site: Site, boot_id: str | None = None) -> Iterator["subprocess.Popen[bytes]"]:
     """A process of a hasup whose guardian and core are dead."""
     statedir.prepare(str(site.state_dir))
     instance = statedir.new_instance()
@@ -209,7 +226,12 @@ def _left_over(site: Site, boot_id: str | None = None) -> "subprocess.Popen[byte
     if boot_id is not None:
         written = site.instance() | {"boot_id": boot_id}
         (site.state_dir / "instance.json").write_text(json.dumps(written))
-    return subprocess.Popen(["sleep", "1000"], env={**os.environ, "HASUP_INSTANCE": instance}, start_new_session=True)
+    environ = {**os.environ, "HASUP_INSTANCE": instance}
+    with subprocess.Popen(["sleep", "1000"], env=environ, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(("command", "code"), [(["start", "-d"], 0), (["stop"], 3)])
@@ -225,7 +247,6 @@ def test_after_a_reboot_nothing_is_left(site: Site) -> None:
     with _left_over(site, boot_id="another") as other:
         assert site.hasup("start", "-d")[0] == 0
         assert other.poll() is None
-        other.kill()
 
 
 # --- the state directory ----------------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ def test_a_peer_that_is_not_allowed_learns_why(tmp_path: Path) -> None:
         with pytest.raises(ControlError, match="may not control") as caught:
             client.call("status")
         assert caught.value.code == control.NOT_ALLOWED
+        with pytest.raises(ConnectionLost):
+            client.call("status")
 
 
 def test_an_answer_that_does_not_come_can_be_waited_for_again(tmp_path: Path) -> None:

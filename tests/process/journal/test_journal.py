@@ -88,6 +88,7 @@ def test_it_goes_on_where_it_ended(kept: Kept) -> None:
 def test_it_can_be_read_while_it_is_written(kept: Kept) -> None:
     kept.append(record(1))
     kept.wait_written(1)
+    assert os.path.exists(kept.path + "-wal")  # readers and the writer do not wait for each other
     reading = read_events(kept.path)
     assert next(reading).seq == 1
     kept.append(record(2))
@@ -363,6 +364,15 @@ def test_names_are_looked_up_by_index(filled: str) -> None:
 def test_a_journal_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert list(read_events(str(tmp_path / "journal.db"))) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_that_is_being_made_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.touch()
+    assert list(read_events(str(path))) == []
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        assert list(read_events(str(path))) == []
 
 
 def test_a_journal_that_cannot_be_read_says_so(tmp_path: Path) -> None:
