@@ -1,0 +1,293 @@
+"""From the pipes of children into files. A child is never blocked for the sake of its log: what can't be written is
+dropped, counted, and said in the file as soon as it can be.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from hasup.logs.files import LogFile
+from hasup.logs.formats import Formatter
+from hasup.loop import CONTROL, Loop, Timer
+from hasup.model.spec import Logs
+
+A_TURN = 1 << 20  # bytes of one stream in one turn of the loop; a flood starves nobody
+_CHUNK = 1 << 16
+_RETRY_S = 1.0
+_FLUSH_S = 1.0  # an unfinished line of text or json output waits so long for its rest
+_MAX_LINE = 65_536
+
+
+class Sinks:
+    """All streams of all slots. ``on_trouble(key, text)``: a log can't be written; text None: it can again."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        directory: str,
+        *,
+        on_match: Callable[[str, str], None],
+        on_output: Callable[[str], None],
+        on_trouble: Callable[[str, str | None], None],
+    ) -> None:
+        self._loop = loop
+        self._directory = Path(directory)
+        self._on_match = on_match
+        self._on_output = on_output
+        self._on_trouble = on_trouble
+        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._targets: dict[str, _Target] = {}
+        self.patterns: dict[str, re.Pattern[str]] = {}
+        self.beating: set[str] = set()
+
+    def open(self, slot: str, stream: str, read_fd: int, file_name: str, spec: Logs) -> None:
+        """Write what comes from ``read_fd`` to ``file_name`` ("null": nowhere); nothing when that is so already."""
+        known = self._streams.get((slot, stream))
+        if known is not None and known.fd == read_fd:
+            return
+        target = None if file_name == "null" else self._target(file_name, spec)
+        formatter = None if spec.format == "raw" else Formatter(spec.format, slot, stream)
+        opened = _Stream(self, self._loop, slot, stream, read_fd, target, formatter)
+        self._streams[slot, stream] = opened
+        self._loop.add(read_fd, opened.ready, order=CONTROL)
+
+    def close(self, slot: str) -> None:
+        """Take what is left and stop; the descriptors stay the caller's."""
+        self.drain(slot)
+        for key in [key for key in self._streams if key[0] == slot]:
+            stream = self._streams.pop(key)
+            self._loop.remove(stream.fd)
+            stream.end()
+        used = {id(stream.target) for stream in self._streams.values()}
+        for name in [name for name, target in self._targets.items() if id(target) not in used]:
+            self._targets.pop(name).file.close()
+        self.unexpect(slot)
+        self.beating.discard(slot)
+
+    def drain(self, slot: str) -> None:
+        """Take all that is in the slot's pipes now."""
+        for stream in self._of(slot):
+            stream.drain()
+
+    def expect(self, slot: str, pattern: str) -> None:
+        """Call ``on_match`` for the first line of output that matches, from now on."""
+        self.patterns[slot] = re.compile(pattern)
+        for stream in self._of(slot):
+            stream.partial = b""
+
+    def unexpect(self, slot: str) -> None:
+        """No more."""
+        self.patterns.pop(slot, None)
+
+    def beat_on_output(self, slot: str, on: bool) -> None:
+        """Whether output is a sign of life of this slot."""
+        (self.beating.add if on else self.beating.discard)(slot)
+
+    def tail(self, slot: str, lines: int, max_bytes: int = 8192) -> list[str]:
+        """The last lines that the slot wrote, as far as its files tell."""
+        found: list[str] = []
+        seen: set[int] = set()
+        for stream in self._of(slot):
+            if stream.target is not None and id(stream.target) not in seen:
+                seen.add(id(stream.target))
+                found += stream.target.last_lines(lines, max_bytes)
+        return found[-lines:]
+
+    def matched(self, slot: str, line: str) -> None:
+        """A line matched (from a stream)."""
+        self.patterns.pop(slot, None)
+        self._on_match(slot, line)
+
+    def heard(self, slot: str) -> None:
+        """A slot wrote something (from a stream)."""
+        if slot in self.beating:
+            self._on_output(slot)
+
+    def _of(self, slot: str) -> list["_Stream"]:
+        return [stream for (name, _), stream in self._streams.items() if name == slot]
+
+    def _target(self, name: str, spec: Logs) -> "_Target":
+        if name not in self._targets:
+            file = LogFile(self._directory / name, spec.max_size, spec.keep, spec.compress)
+            self._targets[name] = _Target(file, self._loop, self._on_trouble)
+        return self._targets[name]
+
+
+class _Target:
+    """A file that several streams may write to, and what is lost while it can't be written."""
+
+    def __init__(self, file: LogFile, loop: Loop, on_trouble: Callable[[str, str | None], None]) -> None:
+        self.file = file
+        self._loop = loop
+        self._on_trouble = on_trouble
+        self._failing_until = float("-inf")
+        self._fault = ""
+        self._lost = 0
+
+    @property
+    def failing(self) -> bool:
+        """Whether it is too early to try again."""
+        return self._loop.now() < self._failing_until
+
+    def failed(self, error: OSError) -> None:
+        """It could not be written just now."""
+        self._failing_until = self._loop.now() + _RETRY_S
+        fault = (error.strerror or str(error)).lower()
+        if fault != self._fault:
+            self._fault = fault
+            self._on_trouble(f"log:{self.file.path.name}", f"{self.file.path.name} cannot be written: {fault}")
+
+    def lost(self, count: int) -> None:
+        """So many bytes were dropped."""
+        self._lost += count
+
+    def recover(self) -> None:
+        """Say in the file what is missing; raises OSError while it still can't be written."""
+        if not self._fault:
+            return
+        self.file.open_now()
+        last = self.file.read(self.file.size - 1, 1)
+        line_end = b"\n" if last not in (b"", b"\n") else b""
+        said = f"[hasup: {self._lost} bytes of output were lost here: {self._fault}]\n" if self._lost else ""
+        self.file.write(line_end + said.encode())
+        self._fault, self._lost = "", 0
+        self._on_trouble(f"log:{self.file.path.name}", None)
+
+    def last_lines(self, lines: int, max_bytes: int) -> list[str]:
+        data = self.file.read(self.file.size - max_bytes, max_bytes)
+        return data.decode("utf-8", "replace").splitlines()[-lines:]
+
+
+class _Stream:
+    """One pipe. ``partial`` is the unfinished line that is being matched."""
+
+    def __init__(
+        self,
+        sinks: Sinks,
+        loop: Loop,
+        slot: str,
+        name: str,
+        fd: int,
+        target: _Target | None,
+        formatter: Formatter | None,
+    ) -> None:
+        self._sinks = sinks
+        self._loop = loop
+        self._slot = slot
+        self._name = name
+        self._formatter = formatter
+        self._flush_timer: Timer | None = None
+        self._splices = True
+        self.fd = fd
+        self.target = target
+        self.partial = b""
+
+    def ready(self, _mask: int) -> None:
+        """Take a fair share of what is there."""
+        self._take(A_TURN)
+
+    def drain(self) -> None:
+        """Take all that is there now, within reason."""
+        for _ in range(64):
+            if not self._take(A_TURN):
+                return
+
+    def end(self) -> None:
+        """No more will come."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        self._flush()
+
+    def _take(self, most: int) -> bool:
+        """Take up to ``most`` bytes; true when there may be more."""
+        taken = 0
+        try:
+            while taken < most:
+                count = self._some(most - taken)
+                if count == 0:
+                    break
+                taken += count
+        except BlockingIOError:
+            pass
+        if taken:
+            self._sinks.heard(self._slot)
+        return taken >= most
+
+    def _some(self, most: int) -> int:
+        target = self.target
+        if target is None:
+            data = os.read(self.fd, min(most, _CHUNK))
+            self._match(data)
+            return len(data)
+        if target.failing:
+            return self._drop()
+        try:
+            target.recover()
+            count = self._format(target) if self._formatter is not None else self._raw(target, most)
+            target.file.rotate_if_due()
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            target.failed(error)
+            return self._drop()
+        return count
+
+    def _raw(self, target: _Target, most: int) -> int:
+        count = self._splice(target, most) if self._splices else self._copy(target)
+        if count and self._slot in self._sinks.patterns:
+            self._match(target.file.read(target.file.size - count, count))
+        return count
+
+    def _splice(self, target: _Target, most: int) -> int:
+        try:
+            return target.file.splice(self.fd, most)
+        except OSError as error:
+            if error.errno != 22:  # EINVAL: this file system can't
+                raise
+            self._splices = False
+            return self._copy(target)
+
+    def _copy(self, target: _Target) -> int:
+        data = os.read(self.fd, _CHUNK)
+        target.file.write(data)
+        return len(data)
+
+    def _format(self, target: _Target) -> int:
+        assert self._formatter is not None
+        data = os.read(self.fd, _CHUNK)
+        self._match(data)
+        target.file.write(self._formatter.feed(data))
+        if self._formatter.waiting and self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(_FLUSH_S, self._flush)
+        return len(data)
+
+    def _flush(self) -> None:
+        """An unfinished line has waited long enough for its rest."""
+        self._flush_timer = None
+        if self._formatter is not None and self._formatter.waiting and self.target is not None:
+            try:
+                self.target.file.write(self._formatter.flush())
+            except OSError as error:
+                self.target.failed(error)
+
+    def _drop(self) -> int:
+        assert self.target is not None
+        data = os.read(self.fd, _CHUNK)
+        self.target.lost(len(data))
+        self._match(data)
+        return len(data)
+
+    def _match(self, data: bytes) -> None:
+        """Look for the line that says "ready"."""
+        pattern = self._sinks.patterns.get(self._slot)
+        if pattern is None:
+            return
+        *lines, rest = (self.partial + data).split(b"\n")
+        self.partial = rest[-_MAX_LINE:]
+        for line in (*lines, rest):  # a prompt without an end of line counts too
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            if pattern.search(text):
+                self.partial = b""
+                self._sinks.matched(self._slot, text)
+                return
