@@ -12,6 +12,7 @@ from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Program
 from hasup.runtime.engine import Engine
+from hasup.runtime.evidence import collect
 from hasup.runtime.jobs import Done, Jobs
 from hasup.runtime.notify import NotifySockets
 from hasup.runtime.ports import Ports
@@ -63,6 +64,9 @@ class Effects:
                 self._engine.after_frame(lambda: self._recorder.changed(action))
             case act.Note():
                 self._engine.after_frame(lambda: self._recorder.note(action))
+            case act.Collect(slot, _generation, why):
+                detail = collect(self._sinks, slot, self._supervisor.replicas[slot].pid)
+                self._engine.after_frame(lambda: self._recorder.evidence(slot, why, detail))
             case act.Exit(code):
                 self.on_exit(code)
             case _:

@@ -73,6 +73,21 @@ class Recorder:
             ),
         )
 
+    def evidence(self, slot: str, why: str, detail: dict[str, object]) -> None:
+        """What was seen of a replica that is about to be aborted."""
+        record = EventRecord(
+            seq=self._number(),
+            at=self._now(),
+            event="evidence",
+            from_=None,
+            to=None,
+            reason=why,
+            replica=slot,
+            program=slot.rpartition(".")[0],
+            detail=detail,
+        )
+        self._tell("info", record)
+
     def trouble(self, what: str) -> None:
         """hasup itself could not do something and goes on without it."""
         self.note(Note("trouble", what), "warning")
