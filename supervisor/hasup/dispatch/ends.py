@@ -1,0 +1,62 @@
+"""A client's connection: its two sockets, and what is known of it. Data only."""
+
+from hasup.dispatch.balance import Backend
+
+WAITING = 0  # no backend yet
+CONNECTING = 1
+OPEN = 2
+CLOSED = 3
+
+
+class Pipe:
+    """A kernel pipe that bulk data is spliced through; ``held`` bytes are in it."""
+
+    __slots__ = ("held", "read_fd", "write_fd")
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self.read_fd = read_fd
+        self.write_fd = write_fd
+        self.held = 0
+
+
+class End:
+    """One of the two sockets (non-blocking), and the way of the bytes that come from it."""
+
+    __slots__ = ("done", "fd", "flow", "full", "held", "is_client", "peer", "pipe", "ready", "shut", "tcp")
+
+    def __init__(self, fd: int, flow: "Flow", is_client: bool, tcp: bool) -> None:
+        self.fd = fd
+        self.flow = flow
+        self.is_client = is_client
+        self.tcp = tcp
+        self.peer: End | None = None
+        self.held = b""  # read from the peer, and not yet taken by this socket
+        self.pipe: Pipe | None = None  # on the way from this socket to the peer
+        self.ready = False  # there may be something to read
+        self.done = False  # nothing more is read from it: end of file, or nowhere to put it
+        self.shut = False  # nothing more is written to it
+        self.full = 0  # so many reads in a row filled the buffer: bulk data
+
+
+class Flow:
+    """One connection of a client. Times are seconds, monotonic."""
+
+    __slots__ = (
+        "accepted_at", "asked_at", "backend", "client", "drained_at", "early", "plain", "reset", "stage", "started_at",
+        "touched_at", "tried", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, fd: int, tcp: bool, now: float) -> None:
+        self.client = End(fd, self, True, tcp)
+        self.upstream: End | None = None
+        self.backend: Backend | None = None
+        self.stage = WAITING
+        self.plain = False  # open, and nothing unusual in either direction: the fast way
+        self.accepted_at = now
+        self.started_at = now  # of the present connect
+        self.touched_at = now  # the last byte, of either side
+        self.asked_at = 0.0  # the first byte from the client that no byte from the backend has followed yet
+        self.drained_at = 0.0  # the backend was told that nothing more comes
+        self.reset = False  # one side was reset: so will be the other
+        self.early = b""  # read from the client, before a backend could take it
+        self.tried: tuple[Backend, ...] = ()  # failed, since it was last accepted or woken

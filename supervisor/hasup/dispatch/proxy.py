@@ -1,0 +1,246 @@
+"""Accepts connections, finds each a backend, and lets go of them in order.
+
+A connect that fails moves on to the next backend; nothing of what the client sent is lost, since nothing has left
+yet. While no backend can be had, connections wait for one; whoever waited for ``queue_timeout`` is refused by a reset
+(on a Unix socket: an end of file), as a closed port would. Once bytes of the client have gone to a backend they are
+never sent to another: whether the first one acted on them cannot be known.
+"""
+
+import errno
+import os
+from _socket import AF_UNIX, IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, socket
+from select import EPOLLERR, EPOLLIN, epoll
+from time import monotonic
+
+from hasup.dispatch.balance import Backend, Balancer, Row
+from hasup.dispatch.ends import CONNECTING, WAITING, End, Flow
+from hasup.dispatch.settings import Settings
+from hasup.dispatch.upstream import CannotConnect, connect, is_tcp
+from hasup.dispatch.wire import CHUNK, Wire
+
+_ACCEPTS = 128  # connections a turn
+_RETRY_S = 0.05  # when every backend refused
+_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Proxy:
+    """The listening socket (whose descriptor others hold too: it is never shut down) and its connections."""
+
+    def __init__(self, listener: socket, settings: Settings, balancer: Balancer, watcher: epoll, most: int) -> None:
+        self.balancer = balancer
+        self.wire = Wire(watcher, self._closed)
+        self.wire.unsettled = self._unsettled
+        self.flows: set[Flow] = set()
+        self.accepted = self.refused = 0
+        self._settings = settings
+        self._watcher = watcher
+        self._most = most
+        self._listener = listener
+        self._tcp = listener.family != AF_UNIX
+        self._accepting = False
+        self._stopped = False
+        self._resume_at = 0.0
+        self._waiting: dict[Flow, None] = {}  # first come, first served
+        self._connecting: set[Flow] = set()
+        self._retry_at = 0.0
+        _prepare(listener)
+        self._resume()
+
+    @property
+    def waiting(self) -> int:
+        """Connections that no backend could be found for yet."""
+        return len(self._waiting)
+
+    @property
+    def hurried(self) -> bool:
+        """Something is due soon: call :meth:`tick` every few hundredths of a second."""
+        return bool(self._waiting or self._connecting or (self._resume_at and not self._accepting))
+
+    def stop(self) -> None:
+        """Accept no more; who comes now waits in the kernel's queue for the next dispatcher."""
+        self._stopped = True
+        self._pause()
+
+    def accept(self) -> None:
+        """Take what is in the kernel's queue, a bounded number of connections."""
+        now = self.wire.now
+        for _ in range(_ACCEPTS):
+            if len(self.flows) >= self._most:
+                self._pause()
+                return
+            try:
+                fd, _address = self._listener._accept()  # type: ignore[attr-defined]  # no socket object is needed
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _FULL:
+                    self._pause(until=now + _RETRY_S)
+                    return
+                continue  # this one has gone already (ECONNABORTED and the like)
+            os.set_blocking(fd, False)
+            flow = Flow(fd, self._tcp, now)
+            self.flows.add(flow)
+            self.accepted += 1
+            self.wire.add(flow.client)
+            self._place(flow)
+
+    def replace(self, rows: list[Row]) -> None:
+        """A new table of backends: whoever waits may try again at once."""
+        self.balancer.replace(rows, self.wire.now)
+        self._wake()
+
+    def tick(self) -> None:
+        """What is due by the clock: connects that take too long, and those who waited for too long."""
+        now = self.wire.now
+        for flow in [one for one in self._connecting if now - one.started_at >= self._settings.connect_timeout]:
+            self._abandon(flow)
+            self._place(flow)
+        for flow in [one for one in self._waiting if now - one.accepted_at >= self._settings.queue_timeout]:
+            self.refused += 1
+            self.wire.end(flow, reset=True)
+        if now >= self._retry_at:
+            self._wake()
+        if not self._accepting and now >= self._resume_at:
+            self._resume()
+
+    @property
+    def accepting(self) -> bool:
+        """Whether connections are taken from the kernel's queue at present."""
+        return self._accepting
+
+    def _resume(self) -> None:
+        if not self._accepting and not self._stopped and len(self.flows) < self._most:
+            self._watcher.register(self._listener.fileno(), EPOLLIN)
+            self._accepting = True
+            self._resume_at = 0.0
+
+    def _pause(self, until: float = 0.0) -> None:
+        if self._accepting:
+            self._watcher.unregister(self._listener.fileno())
+            self._accepting = False
+        self._resume_at = until
+
+    def _place(self, flow: Flow) -> None:
+        """Connect to the first backend that will have it, else let it wait."""
+        while True:
+            backend = self.balancer.pick(self.wire.now, flow.tried)
+            if backend is None:
+                flow.tried = ()
+                self._waiting[flow] = None
+                return
+            try:
+                fd = connect(backend.address)
+            except CannotConnect as error:
+                self._failed(flow, backend, error.blame)
+                continue
+            self._waiting.pop(flow, None)
+            self._start(flow, backend, fd)
+            if self._say_early(flow):
+                return
+
+    def _start(self, flow: Flow, backend: Backend, fd: int) -> None:
+        flow.upstream = End(fd, flow, False, is_tcp(backend.address))
+        flow.upstream.peer, flow.client.peer = flow.client, flow.upstream
+        flow.backend = backend
+        backend.open += 1
+        flow.stage = CONNECTING
+        flow.started_at = monotonic()
+        self._connecting.add(flow)
+        self.wire.add(flow.upstream)
+
+    def _say_early(self, flow: Flow) -> bool:
+        """On this machine the connect is over by now, as a rule, and what the client said can follow it at once.
+
+        False when the backend turns out to have refused.
+        """
+        assert flow.upstream is not None
+        try:
+            flow.early = flow.early or os.read(flow.client.fd, CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:  # the client has gone
+            self.wire.end(flow, reset=True)
+            return True
+        if not flow.early:
+            flow.client.done = True
+            return True
+        try:
+            sent = os.write(flow.upstream.fd, flow.early)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self._abandon(flow)
+            return False
+        self._opened(flow, sent)
+        return True
+
+    def _opened(self, flow: Flow, sent: int = 0) -> None:
+        backend, upstream = flow.backend, flow.upstream
+        assert backend is not None
+        assert upstream is not None
+        self._connecting.discard(flow)
+        backend.total += 1
+        backend.connected(monotonic() - flow.started_at)
+        if backend.failures or backend.ejections:
+            self.balancer.succeeded(backend, self.wire.now)
+        if flow.early:
+            self.wire.count(flow.client, len(flow.early))
+            upstream.held = flow.early[sent:]
+            flow.early = b""
+        self.wire.open(flow)
+
+    def _abandon(self, flow: Flow) -> None:
+        """The present backend did not take the connection, and has had no byte of it."""
+        backend, upstream = flow.backend, flow.upstream
+        assert backend is not None
+        assert upstream is not None
+        self._connecting.discard(flow)
+        backend.open -= 1
+        flow.backend = flow.upstream = flow.client.peer = None
+        flow.stage = WAITING
+        self.wire.drop(upstream)
+        self._failed(flow, backend, blame=True)
+
+    def _failed(self, flow: Flow, backend: Backend, blame: bool) -> None:
+        flow.tried += (backend,)
+        if blame:
+            self.balancer.failed(backend, self.wire.now)
+
+    def _unsettled(self, end: End, mask: int) -> None:
+        """News of a socket whose connection has no backend yet."""
+        flow = end.flow
+        if end.is_client:
+            if mask & EPOLLERR:  # it has gone; a mere end of file may follow a request
+                self.wire.end(flow, reset=True)
+        elif flow.stage != CONNECTING:
+            return
+        elif mask & EPOLLERR:
+            self._abandon(flow)
+            self._place(flow)
+        else:
+            self._opened(flow)
+
+    def _wake(self) -> None:
+        """Those who wait try again, the first first; where one finds nobody, the others would not either."""
+        self._retry_at = self.wire.now + _RETRY_S
+        for flow in list(self._waiting):
+            self._place(flow)
+            if flow in self._waiting:
+                return
+
+    def _closed(self, flow: Flow) -> None:
+        self.flows.discard(flow)
+        self._waiting.pop(flow, None)
+        self._connecting.discard(flow)
+        if flow.backend is not None:
+            flow.backend.open -= 1
+        if not self._accepting and not self._resume_at:
+            self._resume()
+
+
+def _prepare(listener: socket) -> None:
+    """Set what accepted sockets inherit, once for all of them."""
+    listener.setblocking(False)
+    listener.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+    if listener.family != AF_UNIX:
+        listener.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)

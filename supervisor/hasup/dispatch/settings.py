@@ -1,0 +1,34 @@
+"""What the dispatcher was told to do, from ``HASUP_DISPATCH``: a JSON object."""
+
+import json
+
+
+class BadSettings(Exception):
+    """The environment does not say what to do; the text says what is wrong."""
+
+
+class Settings:
+    """Durations are seconds. What the object leaves out has the default below."""
+
+    name: str
+    listen_fd: int = 3
+    control_fd: int = 4
+    balance: str = "round-robin"
+    drain_timeout: float = 30.0
+    queue_timeout: float = 10.0
+    connect_timeout: float = 1.0
+    max_connections: int = 1024
+    slow_start: float = 5.0  # a replica that joins others gets its full share after so long
+    quiet: float = 1.0  # a draining connection that is silent for so long may be closed
+
+    def __init__(self, text: str) -> None:
+        try:
+            given = json.loads(text)
+            self.name = str(given["name"])
+            for key in ("listen_fd", "control_fd", "max_connections"):
+                setattr(self, key, int(given.get(key, getattr(self, key))))
+            for key in ("drain_timeout", "queue_timeout", "connect_timeout", "slow_start", "quiet"):
+                setattr(self, key, float(given.get(key, getattr(self, key))))
+            self.balance = str(given.get("balance", self.balance))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadSettings(f"HASUP_DISPATCH is not what hasup sets ({error!r})") from None

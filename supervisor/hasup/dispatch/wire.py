@@ -1,0 +1,286 @@
+"""Moves bytes between the two sockets of a connection, both ways, and ends each way as its sender ended it.
+
+Sockets are non-blocking and edge-triggered: an :class:`End` remembers in ``ready`` that it may be read. At most one
+buffer (or one pipe) of a direction is held here; while the receiver does not take it, nothing is read from the sender,
+whose kernel then slows it down. Small traffic is read and written; after several full buffers in a row a direction is
+spliced through a pipe.
+
+An end of file is passed on by shutting down the other socket's write side, a reset by resetting it. A socket that
+cannot be written to any more is still read to its end: an early answer must reach the client.
+"""
+
+import os
+from _socket import AF_INET, SHUT_WR, SO_LINGER, SOCK_STREAM, SOL_SOCKET, socket
+from collections.abc import Callable
+from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
+
+from hasup.dispatch.ends import CLOSED, OPEN, End, Flow
+from hasup.dispatch.pipes import CAPACITY, Pipes
+
+CHUNK = 32768  # bytes a read
+BULK_AFTER = 2  # full reads in a row
+TURN_BYTES = 1 << 20  # of one direction, before the others have their turn
+_ODD = EPOLLERR | EPOLLHUP | EPOLLRDHUP
+_WATCH = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+_RESET_ON_CLOSE = b"\x01\0\0\0\0\0\0\0"  # struct linger: on, no time
+_SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+class Wire:
+    """Every socket of every connection. ``now`` is the time of this turn of the loop."""
+
+    def __init__(self, watcher: epoll, closed: Callable[[Flow], None]) -> None:
+        self.now = 0.0
+        self.ends: dict[int, End] = {}
+        self.unsettled: Callable[[End, int], None] = _nobody  # told of sockets whose connection is not open yet
+        self._watcher = watcher
+        self._closed = closed
+        self._again: list[End] = []  # had their share of this turn
+        self._graveyard: list[int] = []
+        self._pipes = Pipes()
+
+    def add(self, end: End) -> None:
+        """Watch a socket from now on; it is closed with its connection."""
+        self.ends[end.fd] = end
+        self._watcher.register(end.fd, _WATCH)
+
+    def drop(self, end: End, reset: bool = False) -> None:
+        """Close one socket, at the end of this turn: until then its number must not be used again."""
+        self.ends.pop(end.fd, None)
+        if reset and end.tcp:
+            _with_socket(end, lambda opened: opened.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE))
+        if end.pipe is not None:
+            self._pipes.give_back(end.pipe)
+            end.pipe = None
+        end.peer = None
+        self._graveyard.append(end.fd)
+
+    def open(self, flow: Flow) -> None:
+        """The backend is there: from now on bytes are moved."""
+        assert flow.upstream is not None
+        flow.stage = OPEN
+        flow.client.ready = not flow.client.done
+        self._both(flow.client, flow.upstream)
+
+    def serve(self, end: End, mask: int) -> None:
+        """epoll says so of a socket. The usual case is here, in one piece: a small message, taken at once."""
+        flow = end.flow
+        if not flow.plain or mask & _ODD:
+            self._unusual(end, mask)
+            return
+        if not mask & EPOLLIN:
+            return
+        peer = end.peer
+        assert peer is not None
+        try:
+            data = os.read(end.fd, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unusual(end, mask)
+            return
+        if 0 < len(data) < CHUNK:
+            self.count(end, len(data))
+            try:
+                sent = os.write(peer.fd, data)
+            except OSError:  # it cannot take any now, or never again: found out on the long way
+                sent = 0
+            if sent == len(data):
+                return
+            peer.held = data[sent:]
+        elif data:
+            self.count(end, len(data))
+            end.ready = True
+            end.full = 1
+            peer.held = data
+        else:
+            end.done = True
+        self._both(end, peer)
+
+    def carry_on(self) -> None:
+        """The end of a turn: close what is closed, and give those another share that had theirs."""
+        for fd in self._graveyard:
+            os.close(fd)
+        self._graveyard.clear()
+        again, self._again = self._again, []
+        for end in again:
+            if end.peer is not None:
+                self._both(end, end.peer)
+
+    @property
+    def busy(self) -> bool:
+        """Somebody waits for another share: do not sleep."""
+        return bool(self._again)
+
+    def end(self, flow: Flow, reset: bool = False) -> None:
+        """Close a connection, whatever its state; ``reset`` tells both sides that it did not end well."""
+        if flow.stage == CLOSED:
+            return
+        flow.stage = CLOSED
+        flow.plain = False
+        for end in (flow.client, flow.upstream):
+            if end is not None:
+                self.drop(end, reset)
+        self._closed(flow)
+
+    def look_again(self, end: End) -> None:
+        """Read what has come from ``end`` since epoll was asked last."""
+        end.ready = not end.done
+        if end.peer is not None:
+            self._both(end, end.peer)
+
+    def read_no_more(self, end: End) -> None:
+        """As if ``end`` had sent its end of file: pass that on."""
+        end.done = True
+        if end.peer is not None:
+            self._both(end, end.peer)
+
+    def _unusual(self, end: End, mask: int) -> None:
+        if mask & ~EPOLLOUT:
+            end.ready = True
+        if end.flow.stage != OPEN:
+            self.unsettled(end, mask)
+        elif end.peer is not None:
+            self._both(end, end.peer)
+
+    def _both(self, one: End, other: End) -> None:
+        """Move what can be moved, in both directions, and see where the connection stands then."""
+        flow = one.flow
+        self._pump(one, other)
+        self._pump(other, one)
+        for source, target in ((one, other), (other, one)):
+            if source.done and not target.shut and not target.held and source.pipe is None:
+                target.shut = True
+                if not target.done:
+                    _with_socket(target, lambda opened: opened.shutdown(SHUT_WR))
+        if one.shut and other.shut and one.done and other.done:
+            self.end(flow, flow.reset)
+        else:
+            flow.plain = not (one.done or other.done or one.held or other.held or one.pipe or other.pipe)
+
+    def _pump(self, source: End, target: End) -> None:
+        budget = TURN_BYTES
+        while True:
+            if target.held and not self._write(target):
+                return
+            if budget <= 0:
+                self._again.append(source)
+                return
+            if source.pipe is None:
+                if source.done or not source.ready:
+                    return
+                if source.full >= BULK_AFTER:
+                    source.full = 0
+                    source.pipe = self._pipes.lend()
+            moved = self._splice(source, target) if source.pipe is not None else self._read(source, target)
+            if not moved:
+                return
+            budget -= moved
+
+    def _read(self, source: End, target: End) -> int:
+        """Read into the target's buffer; 0 when there is nothing now, or never again."""
+        try:
+            data = os.read(source.fd, CHUNK)
+        except BlockingIOError:
+            source.ready = False
+            return 0
+        except OSError:
+            self._lost(source, target)
+            return 0
+        if not data:
+            source.done = True
+            return 0
+        source.full = source.full + 1 if len(data) == CHUNK else 0
+        target.held = data
+        self.count(source, len(data))
+        return len(data)
+
+    def _write(self, target: End) -> bool:
+        """Write what the target's buffer holds; says whether it is empty now."""
+        try:
+            target.held = target.held[os.write(target.fd, target.held) :]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._deaf(target)
+        return not target.held
+
+    def _splice(self, source: End, target: End) -> int:
+        """Move once through the pipe; 0 when one of the two sides has to wait. An empty pipe is given back then."""
+        pipe = source.pipe
+        assert pipe is not None
+        if not pipe.held and source.ready:
+            try:
+                pipe.held = os.splice(source.fd, pipe.write_fd, CAPACITY, flags=_SPLICE)
+                source.done = source.done or not pipe.held
+            except BlockingIOError:
+                source.ready = False
+            except OSError:
+                self._lost(source, target)
+            self.count(source, pipe.held)
+        moved = 0
+        if pipe.held:
+            try:
+                moved = os.splice(pipe.read_fd, target.fd, pipe.held, flags=_SPLICE)
+                pipe.held -= moved
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._deaf(target)
+        if not moved and source.pipe is not None and not pipe.held:
+            self._release(source)
+        return moved
+
+    def _lost(self, source: End, target: End) -> None:
+        """The source was reset: what it sent before is still delivered, then the target is reset as well."""
+        source.done = source.shut = True
+        source.held = b""
+        source.flow.reset = True
+        target.done = True
+
+    def _deaf(self, target: End) -> None:
+        """The target takes nothing any more. What it sent before that is still to be read."""
+        source = target.peer
+        target.shut = target.ready = True
+        target.held = b""
+        target.flow.reset = True
+        self._again.append(target)
+        if source is not None:
+            source.done = True
+            self._release(source)
+
+    def _release(self, source: End) -> None:
+        if source.pipe is not None:
+            self._pipes.give_back(source.pipe)
+            source.pipe = None
+
+    def count(self, source: End, size: int) -> None:
+        """So many bytes came from ``source``."""
+        flow = source.flow
+        backend = flow.backend
+        assert backend is not None
+        flow.touched_at = self.now
+        if source.is_client:
+            backend.bytes_in += size
+            if not flow.asked_at:
+                flow.asked_at = self.now
+        else:
+            backend.bytes_out += size
+            if flow.asked_at:
+                backend.answered(self.now - flow.asked_at)
+                flow.asked_at = 0.0
+
+
+def _with_socket(end: End, action: Callable[[socket], None]) -> None:
+    """Do what only a socket object can; that the other side has gone meanwhile is no error."""
+    opened = socket(AF_INET, SOCK_STREAM, 0, end.fd)  # whatever its family is: this saves the kernel three questions
+    try:
+        action(opened)
+    except OSError:
+        pass
+    finally:
+        opened.detach()
+
+
+def _nobody(end: End, mask: int) -> None:
+    """Before the proxy is there."""
