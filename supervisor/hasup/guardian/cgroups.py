@@ -1,5 +1,6 @@
 """Cgroup v2 folders for the slots, where they may be made. One folder an instance, one below it for each slot."""
 
+import errno
 import os
 
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # unified: the v2 tree of a hybrid machine
@@ -15,8 +16,13 @@ def own_folder() -> str | None:
         return None
     if path is None:
         return None
-    candidates = (mount + path.rstrip("/") for mount in _MOUNTS if os.path.exists(mount + "/cgroup.procs"))
+    candidates = (mount + path.rstrip("/") for mount in mounts())
     return next((folder for folder in candidates if os.path.exists(folder + "/cgroup.procs")), None)
+
+
+def mounts() -> list[str]:
+    """Where a v2 tree is mounted on this machine."""
+    return [mount for mount in _MOUNTS if os.path.exists(mount + "/cgroup.procs")]
 
 
 def instance_folder(parent: str, instance: str) -> str:
@@ -41,9 +47,9 @@ class Cgroups:
         return path if _make(path) else None
 
     def remove(self, slot: str) -> None:
-        """Give the slot's folder back; one that is not empty stays."""
+        """Give the slot's folder back, with those that its processes made below; what is not empty stays."""
         if self.folder is not None:
-            _remove(f"{self.folder}/{safe_name(slot)}")
+            remove_tree(f"{self.folder}/{safe_name(slot)}")
 
     def close(self) -> None:
         """Give all back."""
@@ -57,23 +63,26 @@ def safe_name(slot: str) -> str:
 
 
 def members(folder: str) -> list[int]:
-    """The processes in a folder and all below it."""
+    """The processes in a folder and all below it. Raises OSError when it cannot be told."""
     pids: list[int] = []
     for path, _, _ in os.walk(folder):
         try:
             with open(path + "/cgroup.procs", encoding="ascii") as file:
                 pids += [int(line) for line in file]
-        except OSError:  # removed meanwhile
+        except FileNotFoundError:  # removed meanwhile
             continue
+        except OSError as error:
+            if error.errno != errno.ENODEV:  # being removed
+                raise
     return pids
 
 
 def is_populated(folder: str) -> bool:
-    """Whether a process lives in the folder or below it."""
+    """Whether a process lives in the folder or below it. Raises OSError when it cannot be told."""
     try:
         with open(folder + "/cgroup.events", encoding="ascii") as file:
             return "populated 1" in file.read()
-    except OSError:
+    except FileNotFoundError:
         return False
 
 

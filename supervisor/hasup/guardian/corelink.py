@@ -1,110 +1,147 @@
 """The core as the guardian's child: started, listened to, replaced when it dies or stops answering."""
 
 import array
+import errno
 import os
 import signal
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from hasup.guardian.spawn import Spawned, complain, fork_failure, read_report, spawn
+from hasup.guardian.spawn import Report, complain, fork_failure, spawn
 from hasup.loop import EXITS, Loop, Timer
 from hasup.protocol.guardian import CORE_TIMEOUT_S, MAX_FDS, MAX_FRAME, PING_INTERVAL_S, Message, decode, encode
+
+Packet = tuple[bytes, list[int]]
 
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 5.0
 _PROVEN_S = 10.0  # a core that lived so long after "ready" is restarted at once again
-_MAX_QUEUE = 20_000  # packets; a core that lets more wait is as good as hung
+_START_TIMEOUT_S = 30.0  # until its first packet, a core on a busy machine may take so long
 _STALL_S = 1.0
+_MAX_QUEUE = 20_000  # packets; a core that lets more wait is as good as hung
+_RETRY_S = 0.01
+_A_TURN = 64  # frames, so that exits and deadlines get their turn
+_BUSY = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # the kernel's, not the core's, and not for long
 
 
 class CoreLink:
-    """Owns the core process and the socket pair to it."""
+    """Owns the core process and the socket pair to it.
+
+    ``snapshot`` gives the packets that tell a new core everything; ``frame`` carries out one that it sent.
+    """
 
     def __init__(
-        self, loop: Loop, argv: list[str], env: dict[str, str], lock_fd: int | None, guardian: "Listener"
+        self,
+        loop: Loop,
+        options: dict[str, Any],
+        snapshot: Callable[[], list[Packet]],
+        frame: Callable[[Message, list[int]], None],
     ) -> None:
         self._loop = loop
-        self._argv = argv
-        self._env = env
-        self._lock_fd = lock_fd
-        self._guardian = guardian
+        self._argv: list[str] = options["core"]
+        self._instance: str = options["instance"]
+        self._lock_fd: int | None = options.get("lock_fd")
+        self._snapshot = snapshot
+        self._frame = frame
         self._socket: socket.socket | None = None
-        self._queue: deque[tuple[bytes, list[int]]] = deque()
-        self._report: int | None = None
+        self._queue: deque[Packet] = deque()
+        self._report: Report | None = None
         self._delay = 0.0
         self._ready_at: float | None = None
-        self._heard = 0.0
-        self._ping: Timer | None = None
+        self._heard: float | None = None  # its last packet
+        self._since = loop.now()  # started, or judged afresh
+        self._timer: Timer | None = None
+        self._pings = self._pongs = 0
+        self._signals: list[tuple[int, int]] = []  # number, and the ping whose answer proves that it arrived
         self.pid: int | None = None
         self.restarts = -1
         self.died: str | None = None  # why the last one ended
-        self.down_since: float | None = loop.now()
+        self.down_since: float | None = loop.now()  # no core has been ready since; None when one is
         self.wanted = True
 
     # --- life -------------------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Start a core and tell it everything."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        order = {"argv": self._argv, "env": self._env | {"HASUP_GUARDIAN_FD": "3", "HASUP_LOCK_FD": "4"}}
-        fds = [(0, -1), (1, 2), (2, 2), (3, theirs.fileno())]
-        if self._lock_fd is not None:
-            fds.append((4, self._lock_fd))
+        """Start a core and tell it everything, with the signals that the one before may not have read."""
         try:
-            child = spawn(order, fds, None)
+            ours = self._fork()
         except OSError as error:
-            ours.close()
             self._again(fork_failure(error))
             return
+        self.restarts += 1
+        self._attach(ours)
+        for packet in self._snapshot():
+            self._send(*packet)
+        unread, self._signals = self._signals, []
+        for number, _ in unread:
+            self.signal(number)
+
+    def _fork(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        env = {"HASUP_INSTANCE": self._instance, "HASUP_GUARDIAN_FD": "3"}
+        fds = [(0, -1), (1, 2), (2, 2), (3, theirs.fileno())]
+        if self._lock_fd is not None:
+            env["HASUP_LOCK_FD"] = "4"
+            fds.append((4, self._lock_fd))
+        try:
+            self.pid, self._report = spawn({"argv": self._argv, "env": env}, fds, None)
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
-        self._adopt(ours, child)
-        for packet, sent in self._guardian.snapshot():
-            self.send(packet, sent)
+        return ours
 
-    def _adopt(self, ours: socket.socket, child: Spawned) -> None:
+    def _attach(self, ours: socket.socket) -> None:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_FRAME)
-        self._socket, self.pid, self._report = ours, child.pid, child.report
-        self.restarts += 1
-        self._heard, self._ready_at, self.down_since = self._loop.now(), None, None
-        self._loop.add(ours.fileno(), self._readable, order=EXITS)
-        self._ping = self._loop.call_later(PING_INTERVAL_S, self._check)
+        self._socket = ours
+        self._since, self._heard, self._ready_at = self._loop.now(), None, None
+        self._pings = self._pongs = 0
+        self._loop.add(ours.fileno(), self._ready_to_talk, order=EXITS)
+        self._timer = self._loop.call_later(PING_INTERVAL_S, self._check)
 
     def reaped(self, status: int) -> None:
-        """The core ended with this wait status."""
+        """The core ended with this wait status. What it had ordered before is still carried out."""
         why = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
-        self.died = f"the core ended with {why}"
+        self.died = f"the core ended with {why}{self._exec_failure()}"
+        while self._receive():
+            pass
         self.pid = None
         self.hang_up()
-        self._close_report()
         if self.wanted:
             self._again(self.died)
 
     def hang_up(self) -> None:
         """Close our end; a core that still runs takes that as its end."""
-        if self._ping is not None:
-            self._ping.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._close()
+
+    def _close(self) -> None:
         if self._socket is not None:
-            self._read_rest()
             self._loop.remove(self._socket.fileno())
             self._socket.close()
             self._socket = None
-        for _, fds in self._queue:
-            _close_all(fds)
         self._queue.clear()
+
+    def kill(self) -> None:
+        """End it by force; a child that is not reaped, so the number is its own."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
 
     def ready(self) -> None:
         """The core says that it is up."""
-        self._ready_at = self._loop.now()
+        self._ready_at, self.down_since = self._loop.now(), None
 
     def _again(self, why: str) -> None:
         now = self._loop.now()
-        self.down_since = self.down_since if self.down_since is not None else now
+        if self.down_since is None:
+            self.down_since = now
         if self._ready_at is not None and now - self._ready_at >= _PROVEN_S:
             self._delay = 0.0
-        delay = self._delay
-        self._delay = min(_MAX_DELAY_S, max(_FIRST_DELAY_S, delay * 2))
+        delay, self._delay = self._delay, min(_MAX_DELAY_S, max(_FIRST_DELAY_S, self._delay * 2))
         complain(f"{why}; programs run on; another core is started {f'in {delay:g} s' if delay else 'now'}")
         self._loop.call_later(delay, self._start_if_wanted)
 
@@ -112,68 +149,89 @@ class CoreLink:
         if self.wanted and self.pid is None:
             self.start()
 
-    def _close_report(self) -> None:
-        """What the child said of an exec that failed; nothing when it ran."""
-        if self._report is not None:
-            text = read_report(self._report)
-            if text:
-                complain(f"the core could not be started: {text}")
-            os.close(self._report)
-            self._report = None
+    def _exec_failure(self) -> str:
+        """Why exec failed, if it did."""
+        report, self._report = self._report, None
+        if report is None:
+            return ""
+        report.read()
+        os.close(report.fd)
+        return f": {report.cause}" if report.cause else ""
 
     # --- heartbeat --------------------------------------------------------------------------------------------------
     def _check(self) -> None:
         """Ping, and replace a core that has not answered. A guardian that was stopped itself gives grace."""
         now = self._loop.now()
         if self._loop.lag > _STALL_S:
-            self._heard = now
-        if now - self._heard > CORE_TIMEOUT_S and self.pid is not None:
-            complain(f"the core (pid {self.pid}) has not answered for {CORE_TIMEOUT_S:g} s: killed")
-            os.kill(self.pid, signal.SIGKILL)  # our child, not reaped: the number is its own
+            self._since = now
+        patience = _START_TIMEOUT_S if self._heard is None else CORE_TIMEOUT_S
+        if now - max(self._since, self._heard or 0.0) > patience:
+            complain(f"the core (pid {self.pid}) has not answered for {patience:g} s: killed")
+            self.kill()
             return
-        self.send(encode({"event": "ping"}), [])
-        self._ping = self._loop.call_later(PING_INTERVAL_S, self._check)
+        self._send_ping()
+        self._timer = self._loop.call_later(PING_INTERVAL_S, self._check)
+
+    def _send_ping(self) -> None:
+        self._pings += 1
+        self.tell({"event": "ping"})
+
+    def pong(self) -> None:
+        """It answered a ping, so it has read all that was sent before."""
+        self._pongs += 1
+        self._signals = [(number, ping) for number, ping in self._signals if ping > self._pongs]
+
+    def signal(self, number: int) -> None:
+        """Tell of a signal to hasup; told again to the next core if this one dies before it has read it."""
+        self.tell({"event": "signal", "signal": number})
+        self._send_ping()
+        self._signals.append((number, self._pings))
 
     # --- packets ----------------------------------------------------------------------------------------------------
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._queue
+
     def tell(self, message: Message) -> None:
         """Send an event; without a core it is dropped: the next one is told the facts."""
-        self.send(encode(message), [])
+        self._send(encode(message), [])
 
-    def send(self, data: bytes, fds: list[int]) -> None:
-        """Send a packet, or queue it while the core is busy."""
+    def _send(self, data: bytes, fds: list[int]) -> None:
+        """Send a packet, or queue it while the core is busy. ``fds`` stay open until a new core has been told all."""
         if self._socket is None:
             return
-        if self._queue or not self._try(data, fds):
-            if len(self._queue) >= _MAX_QUEUE and self.pid is not None:
-                os.kill(self.pid, signal.SIGKILL)
+        if len(self._queue) >= _MAX_QUEUE:
+            self.kill()
+            return
+        self._queue.append((data, fds))
+        if len(self._queue) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._queue and self._socket is not None:
+            data, fds = self._queue[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            try:
+                self._socket.sendmsg([data], rights)
+            except BlockingIOError:
+                self._loop.modify(self._socket.fileno(), read=True, write=True)
                 return
-            self._queue.append((data, [os.dup(fd) for fd in fds]))
-            self._loop.modify(self._socket.fileno(), read=True, write=True)
+            except OSError as error:
+                if error.errno in _BUSY:
+                    self._loop.call_later(_RETRY_S, self._flush)
+                    return
+                self._queue.clear()  # it died; its reaping is what counts
+                return
+            self._queue.popleft()
 
-    def _try(self, data: bytes, fds: list[int]) -> bool:
-        assert self._socket is not None
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        try:
-            self._socket.sendmsg([data], ancillary)
-        except BlockingIOError:
-            return False
-        except OSError:  # it died; its reaping is what counts
-            return True
-        return True
-
-    def _readable(self, _mask: int) -> None:
-        while self._queue and self._try(*self._queue[0]):
-            _close_all(self._queue.popleft()[1])
-        if self._socket is not None and not self._queue:
+    def _ready_to_talk(self, _mask: int) -> None:
+        if self._socket is not None and self._queue:
             self._loop.modify(self._socket.fileno(), read=True, write=False)
-        for _ in range(64):
+            self._flush()
+        for _ in range(_A_TURN):
             if not self._receive():
                 return
-
-    def _read_rest(self) -> None:
-        """Carry out what a core that died had ordered before: it counts as done to the next one."""
-        while self._receive():
-            pass
 
     def _receive(self) -> bool:
         """One frame; false when there is none now, or no more ever."""
@@ -187,37 +245,48 @@ class CoreLink:
             return False
         except OSError:
             data, ancillary = b"", []
+        if not data:
+            self._close()  # it ends, or will be replaced since it does not answer
+            return False
+        self._heard = self._loop.now()
         fds = array.array("i")
         for _level, _kind, content in ancillary:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
-        if not data:
-            self._loop.remove(self._socket.fileno())
-            return False
-        self._heard = self._loop.now()
-        try:
-            self._guardian.frame(decode(data), fds.tolist())
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            complain(f"a frame of the core could not be read: {error!r}")
+        self._read(data, fds.tolist())
         return True
 
+    def _read(self, data: bytes, fds: list[int]) -> None:
+        try:
+            message = decode(data)
+        except ValueError as error:
+            complain(f"a frame of the core could not be read: {error}")
+            for fd in fds:
+                os.close(fd)
+        else:
+            self._frame(message, fds)
 
-class Listener:
-    """What the link needs of the guardian."""
+    # --- over a re-exec of the guardian -----------------------------------------------------------------------------
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs. Only while idle; the descriptors must survive the exec."""
+        return {
+            "pid": self.pid, "socket": None if self._socket is None else self._socket.fileno(),
+            "report": None if self._report is None else self._report.fd, "restarts": self.restarts,
+            "died": self.died, "delay": self._delay, "ready_at": self._ready_at, "down_since": self.down_since,
+            "heard": self._heard, "pings": self._pings, "pongs": self._pongs, "signals": self._signals,
+        }  # fmt: skip
 
-    def snapshot(self) -> list[tuple[bytes, list[int]]]:
-        """The packets that tell a new core everything."""
-        raise NotImplementedError
-
-    def frame(self, message: Message, fds: list[int]) -> None:
-        """Carry out a frame."""
-        raise NotImplementedError
-
-
-def chunks(items: list[Any], size: int) -> list[list[Any]]:
-    """The items in lists of at most ``size``."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with a core that runs already, or start one."""
+        self.restarts, self.died, self._delay = state["restarts"], state["died"], state["delay"]
+        self.pid, self.down_since = state["pid"], state["down_since"]
+        self._signals = [(number, ping) for number, ping in state["signals"]]
+        if state["report"] is not None:
+            self._report = Report(state["report"])
+        if self.pid is None:
+            self.start()
+        elif state["socket"] is None:  # it had hung up, but not ended
+            self.kill()
+        else:
+            self._attach(socket.socket(fileno=state["socket"]))
+            self._heard, self._ready_at = state["heard"], state["ready_at"]
+            self._pings, self._pongs = state["pings"], state["pongs"]

@@ -1,57 +1,70 @@
 """The guardian: carries out orders on slots, reaps, and keeps what must outlive the core. No policy."""
 
 import os
-import signal
-import socket
+from collections.abc import Callable
 from typing import Any
 
 from hasup.guardian.cgroups import Cgroups
-from hasup.guardian.corelink import CoreLink, Listener, chunks
-from hasup.guardian.slot import SPAWNING, Clearing, Slot
-from hasup.guardian.spawn import complain, fork_failure, read_report, spawn
+from hasup.guardian.clearing import Clearing
+from hasup.guardian.corelink import CoreLink, Packet
+from hasup.guardian.ending import Ending
+from hasup.guardian.slot import NONE, RUNNING, SPAWNING, Slot
+from hasup.guardian.spawn import complain, fork_failure, spawn
+from hasup.guardian.systemd import notify
 from hasup.guardian.tree import Tree
+from hasup.guardian.upgrade import Upgrade
 from hasup.loop import EXITS, Loop
 from hasup.protocol.guardian import MAX_FDS, MAX_FRAME, Message, encode
 from hasup.version import __version__
 
-_STUCK_AFTER_S = 5.0
-_PAUSE_MAX_S = 0.1
 _SLOTS_A_PACKET = 16
-_LAST_WORDS_S = 3.0  # the core may take so long to end after everything has
+_MAX_BLOB = MAX_FRAME // 4  # characters; twice as long at worst as JSON in a packet
 
 
-class Guardian(Listener):
+class Guardian:
     """Slots, store and core."""
 
     def __init__(self, loop: Loop, options: dict[str, Any]) -> None:
         self.loop = loop
+        self.options = options
         self.instance: str = options["instance"]
-        self.started = options.get("started", loop.now())
+        self.started: float = loop.now()
         self.store: dict[str, int] = dict(options.get("store", {}))
         self.slots: dict[str, Slot] = {}
+        self.by_pid: dict[int, Slot] = {}
         self.cgroups = Cgroups(self.instance, options.get("cgroup", True))
-        self.exit_code: int | None = None
-        self._by_pid: dict[int, Slot] = {}
-        self._notify_socket = os.environ.get("NOTIFY_SOCKET")
-        env = {"HASUP_INSTANCE": self.instance}
-        self.core = CoreLink(loop, options["core"], env, options.get("lock_fd"), self)
+        self.core = CoreLink(loop, options, self.snapshot, self.frame)
+        self.upgrade = Upgrade(self)
+        self.ending = Ending(self)
+        self.version = __version__
+        self.take_signals: Callable[[], None] = lambda: None
+        self._orders: dict[str, Callable[[Message], None]] = {
+            "spawn": self._spawn, "signal": self._signal, "clear": self._clear, "forget": self._forget,
+            "drop": self._drop, "ready": lambda _: self.core.ready(), "pong": lambda _: self.core.pong(),
+            "notify": self._notify, "exit": lambda order: self.ending.begin(int(order["code"])),
+            "upgrade": lambda order: self.upgrade.begin(order["argv"]),
+        }  # fmt: skip
 
     # --- what the core is told --------------------------------------------------------------------------------------
-    def snapshot(self) -> list[tuple[bytes, list[int]]]:
+    def snapshot(self) -> list[Packet]:
         """Everything, for a core that has just been started."""
         hello = {
             "event": "hello", "instance": self.instance, "guardian_pid": os.getpid(), "started": self.started,
-            "core_restarts": max(0, self.core.restarts), "core_died": self.core.died, "version": __version__,
+            "core_restarts": max(0, self.core.restarts), "core_died": self.core.died, "version": self.version,
         }  # fmt: skip
-        packets: list[tuple[bytes, list[int]]] = [(encode(hello), [])]
-        for names in chunks(list(self.store), MAX_FDS):
-            packets.append((encode({"event": "store", "names": names}), [self.store[name] for name in names]))
-        for part in self._slot_chunks():
-            packets.append((encode({"event": "slots", "slots": part}), []))
+        packets: list[Packet] = [(encode(hello), [])]
+        names = list(self.store)
+        for part in (names[at : at + MAX_FDS] for at in range(0, len(names), MAX_FDS)):
+            packets.append((encode({"event": "store", "names": part}), [self.store[name] for name in part]))
+        for facts in self._slot_parts():
+            packets.append((encode({"event": "slots", "slots": facts}), []))
         packets.append((encode({"event": "hello-end"}), []))
+        for slot in self.slots.values():
+            if slot.refused is not None:
+                packets.append((encode(_failed(slot.name, *slot.refused)), []))
         return packets
 
-    def _slot_chunks(self) -> list[list[dict[str, Any]]]:
+    def _slot_parts(self) -> list[list[dict[str, Any]]]:
         """The facts of all slots, in parts that fit into a packet."""
         parts: list[list[dict[str, Any]]] = []
         size = MAX_FRAME
@@ -70,126 +83,130 @@ class Guardian(Listener):
     # --- frames -----------------------------------------------------------------------------------------------------
     def frame(self, message: Message, fds: list[int]) -> None:
         """State first, then the orders one by one; an order that makes no sense is reported, and the rest done."""
-        for name, blob in message.get("blobs", {}).items():
-            self._slot(name).blob = blob
-        arrived = iter(fds)
-        for order in message.get("do", ()):
-            try:
-                if order["op"] == "keep":
-                    self._keep(order["names"], arrived)
-                else:
-                    self._carry_out(order)
-            except (KeyError, TypeError, ValueError, OSError) as error:
-                complain(f"order {order.get('op')!r} of {order.get('slot')!r} failed: {error!r}")
+        arrived = list(fds)
+        for name, blob in dict(message.get("blobs") or {}).items():
+            self._attempt(lambda name=name, blob=blob: self._keep_blob(name, blob), f"blob of {name!r}")  # type: ignore[misc]
+        for order in list(message.get("do") or ()):
+            self._attempt(lambda order=order: self._carry_out(order, arrived), f"order {str(order)[:200]}")  # type: ignore[misc]
         for fd in arrived:  # more than were announced
             os.close(fd)
 
-    def _carry_out(self, order: Message) -> None:
-        match order["op"]:
-            case "spawn":
-                self._spawn(order)
-            case "signal":
-                self._signal(order)
-            case "clear":
-                self._clear(order["slot"], order["generation"], order.get("grace_s", 0.0))
-            case "forget":
-                self._forget(order["slot"])
-            case "drop":
-                self._drop(order["names"])
-            case "ready":
-                self.core.ready()
-            case "pong":
-                pass  # any packet is a sign of life
-            case "notify":
-                self._notify(order["text"], order.get("names", ()))
-            case "exit":
-                self._end(order["code"])
-            case _:
-                raise ValueError("there is no such order")
+    def _attempt(self, deed: Callable[[], None], what: str) -> None:
+        try:
+            deed()
+        except Exception as error:  # nonsense of a core must not take the guardian along
+            complain(f"{what} failed: {error!r}")
 
-    def _slot(self, name: str) -> Slot:
+    def _carry_out(self, order: Message, arrived: list[int]) -> None:
+        if order["op"] == "keep":
+            self._keep(order["names"], arrived)
+        else:
+            self._orders[order["op"]](order)
+
+    def slot(self, name: str) -> Slot:
+        """The slot of this name, made if it is not there."""
         if name not in self.slots:
             self.slots[name] = Slot(name)
         return self.slots[name]
 
-    def _keep(self, names: list[str], arrived: Any) -> None:
+    def _keep_blob(self, name: str, blob: str | None) -> None:
+        if blob is not None:
+            if len(blob) > _MAX_BLOB:
+                raise ValueError(f"{len(blob)} characters, at most {_MAX_BLOB}")
+            self.slot(name).blob = blob
+        elif name in self.slots:
+            self.slots[name].blob = None
+            if self.slots[name].phase == NONE:
+                del self.slots[name]
+
+    def _keep(self, names: list[str], arrived: list[int]) -> None:
         for name in names:
-            fd = next(arrived)
+            fd = arrived.pop(0)
             if name in self.store:
                 os.close(self.store[name])
             self.store[name] = fd
 
-    def _drop(self, names: list[str]) -> None:
-        for name in names:
-            fd = self.store.pop(name, None)
-            if fd is not None:
-                os.close(fd)
+    def _drop(self, order: Message) -> None:
+        for name in order["names"]:
+            if name in self.store:
+                os.close(self.store.pop(name))
 
-    def _forget(self, name: str) -> None:
-        slot = self.slots.get(name)
-        if slot is not None and not slot.alive:
-            if slot.clearing is not None and slot.clearing.timer is not None:
-                slot.clearing.timer.cancel()
-            del self.slots[name]
-            self.cgroups.remove(name)
+    def _notify(self, order: Message) -> None:
+        notify(order["text"], [self.store[name] for name in order.get("names", ())])
+
+    def _forget(self, order: Message) -> None:
+        slot = self.slots.get(order["slot"])
+        if slot is None:
+            return
+        if not slot.is_empty():
+            raise ValueError("something of it lives")
+        slot.stop_clearing()
+        del self.slots[slot.name]
+        self.cgroups.remove(slot.name)
 
     # --- starting ---------------------------------------------------------------------------------------------------
     def _spawn(self, order: Message) -> None:
-        slot, generation = self._slot(order["slot"]), order["generation"]
+        generation = int(order["generation"])
+        slot = self.slot(order["slot"])
         if generation <= slot.generation:
             return  # asked for before
-        if slot.alive or not (slot.empty or slot.tree is None or slot.tree.is_empty()):
-            self._refuse(slot, generation, "something of its last run still lives")
-            return
         missing = [name for _, name in order["fds"] if name != "null" and name not in self.store]
-        if missing:
+        if self.ending.begun:
+            self._refuse(slot, generation, "hasup is ending")
+        elif not slot.is_empty():
+            self._refuse(slot, generation, "something of its last run still lives")
+            if not slot.alive:  # so that the next one finds a free place
+                self.clear(slot, generation, 0.0)
+        elif missing:
             self._refuse(slot, generation, f"hasup lost a descriptor: {', '.join(missing)}")
-            return
-        self._fork(slot, generation, order)
+        else:
+            self._fork(slot, generation, order)
 
     def _fork(self, slot: Slot, generation: int, order: Message) -> None:
+        marks = {"HASUP_INSTANCE": self.instance, "HASUP_SLOT": slot.name}
         fds = [(target, -1 if name == "null" else self.store[name]) for target, name in order["fds"]]
         cgroup = self.cgroups.of(slot.name) if order.get("cgroup", True) else None
+        order = {**order, "env": {**(order.get("env") or {}), **marks}}
         try:
-            child = spawn(order, fds, cgroup)
+            pid, report = spawn(order, fds, cgroup, self.options.get("files"))
         except OSError as error:
             self._refuse(slot, generation, fork_failure(error))
             return
-        tree = Tree(child.pid, cgroup, self._marks(order), self._own_children)
-        slot.begin(generation, child.pid, child.report, tree)
-        self._by_pid[child.pid] = slot
-        self.loop.add(child.report, lambda _mask: self._exec_known(slot, generation), order=EXITS)
+        self.by_pid[pid] = slot
+        slot.begin(generation, self.tree(slot.name, pid, cgroup), report)
+        self.watch_report(slot)
 
-    def _marks(self, order: Message) -> tuple[str, ...]:
-        """The environment entries by which an orphan of this slot is known."""
-        env = order.get("env") or {}
-        names = ("HASUP_INSTANCE", "HASUP_PROGRAM", "HASUP_REPLICA")
-        marks = tuple(f"{name}={env[name]}" for name in names if env.get(name) is not None)
-        return marks if len(marks) == len(names) else ("HASUP_NO_SUCH=1",)
+    def tree(self, name: str, pid: int, cgroup: str | None) -> Tree:
+        """The tree of a slot whose main process is ``pid``."""
+        return Tree(pid, cgroup, (f"HASUP_INSTANCE={self.instance}", f"HASUP_SLOT={name}"), self.own_children)
 
-    def _own_children(self) -> set[int]:
-        return self._by_pid.keys() | ({self.core.pid} if self.core.pid is not None else set())
+    def own_children(self) -> set[int]:
+        """All that this process forked and has not reaped."""
+        return {*self.by_pid, *self.upgrade.pids, *([] if self.core.pid is None else [self.core.pid])}
+
+    def watch_report(self, slot: Slot) -> None:
+        """Wait for what comes of exec."""
+        if slot.report is not None:
+            self.loop.add(slot.report.fd, lambda _mask: self._exec_known(slot), order=EXITS)
 
     def _refuse(self, slot: Slot, generation: int, cause: str) -> None:
-        if not slot.alive:
-            slot.refuse(generation, cause)
-        self.core.tell({"event": "spawn-failed", "slot": slot.name, "generation": generation, "cause": cause})
+        slot.refuse(generation, cause)
+        self.core.tell(_failed(slot.name, generation, cause))
 
-    def _exec_known(self, slot: Slot, generation: int) -> None:
-        """The child has executed its program, or said why it could not."""
-        if slot.generation != generation or slot.report is None:
+    def _exec_known(self, slot: Slot) -> None:
+        """The child has executed its program, or said why it could not. Called again when it was not all yet."""
+        report = slot.report
+        if report is None or not report.read():
             return
-        slot.error = read_report(slot.report) or None
-        self._close_report(slot)
-        if slot.error is None and slot.phase == SPAWNING:
-            slot.phase = "running"
+        slot.report = None
+        self.loop.remove(report.fd)
+        os.close(report.fd)
+        if not report.in_cgroup and slot.tree is not None:
+            slot.tree.cgroup = None
+        slot.error = report.cause or None
+        if slot.error is None:
+            slot.phase = RUNNING
             self._tell("spawned", slot, pid=slot.pid, cgroup=slot.cgroup)
-
-    def _close_report(self, slot: Slot) -> None:
-        if slot.report is not None:
-            self.loop.remove(slot.report)
-            os.close(slot.report)
-            slot.report = None
 
     # --- ending -----------------------------------------------------------------------------------------------------
     def reap(self) -> None:
@@ -202,123 +219,72 @@ class Guardian(Listener):
                 break
             if pid == 0:
                 break
-            if pid == self.core.pid:
-                self._core_ended(status)
-            elif pid in self._by_pid:
-                self._ended(self._by_pid.pop(pid), status)
-            else:
-                strangers = True
+            strangers = not self._ended(pid, status) or strangers
         if strangers:
-            for slot in [slot for slot in self.slots.values() if slot.clearing is not None]:
-                self._look(slot)
+            for slot in [slot for slot in self.slots.values() if slot.clearing is not None and not slot.alive]:
+                if slot.clearing is not None:
+                    slot.clearing.look()
 
-    def _ended(self, slot: Slot, status: int) -> None:
-        if slot.report is not None:  # its exec and its end came in the same turn
-            self._exec_known(slot, slot.generation)
+    def _ended(self, pid: int, status: int) -> bool:
+        """Take in one child; false when it was an adopted one."""
+        if pid == self.core.pid:
+            self.core.reaped(status)
+            self.ending.core_ended()
+        elif pid in self.upgrade.pids:
+            self.upgrade.rehearsed(status)
+        elif pid in self.by_pid:
+            self._main_ended(self.by_pid.pop(pid), status)
+        else:
+            return False
+        return True
+
+    def _main_ended(self, slot: Slot, status: int) -> None:
+        if slot.phase == SPAWNING:  # its exec and its end came in the same turn
+            self._exec_known(slot)
         slot.end(status)
         if slot.error is not None:
-            slot.exit, slot.empty = None, True
             self._tell("spawn-failed", slot, cause=slot.error)
         else:
-            assert slot.exit is not None
-            self._tell("exited", slot, **slot.exit)
+            self._tell("exited", slot, **(slot.exit or {}))
         if slot.clearing is not None:
-            self._look(slot)
+            slot.clearing.look()
 
     def _signal(self, order: Message) -> None:
         slot = self.slots.get(order["slot"])
         if slot is not None and slot.generation == order["generation"]:
-            slot.signal(order["signal"], order.get("scope", "main"), bool(order.get("cont")))
+            slot.signal(int(order["signal"]), order.get("scope", "main"), bool(order.get("cont")))
 
-    def _clear(self, name: str, generation: int, grace_s: float) -> None:
-        slot = self.slots.get(name)
-        if slot is None or slot.generation != generation:
-            return
-        if slot.tree is not None and grace_s > 0:
-            slot.tree.remember()
+    def _clear(self, order: Message) -> None:
+        """Always answered in the end: of a generation that never was or is over, nothing lives."""
+        slot, generation = self.slots.get(order["slot"]), int(order["generation"])
+        if slot is None or slot.tree is None or generation < slot.generation:
+            self.core.tell({"event": "emptied", "slot": order["slot"], "generation": generation, "killed": 0})
+        else:
+            self.clear(slot, generation, float(order.get("grace_s", 0.0)))
+
+    def clear(self, slot: Slot, generation: int, grace_s: float) -> None:
+        """Bring the slot's tree to its end; ``emptied`` is told with this generation."""
+        self.clearing(slot).order(generation, self.loop.now() + grace_s)
+
+    def clearing(self, slot: Slot) -> Clearing:
+        """The clearing of the slot's tree that is under way, made if there is none."""
+        assert slot.tree is not None
         if slot.clearing is None:
-            slot.clearing = Clearing(self.loop.now() + grace_s)
-        slot.clearing.grace_until = self.loop.now() + grace_s
-        slot.clearing.pause = 0.001
-        self._look(slot)
+            slot.clearing = Clearing(
+                self.loop,
+                slot.tree,
+                lambda: slot.alive,
+                lambda killed: self._cleared(slot, killed),
+                lambda pids: self._tell("stuck", slot, pids=pids),
+            )
+        return slot.clearing
 
-    def _look(self, slot: Slot) -> None:
-        """One step of clearing: done, wait, or kill once more."""
-        clearing, tree = slot.clearing, slot.tree
-        if clearing is None:
-            return
-        if clearing.timer is not None:
-            clearing.timer.cancel()
-        if not slot.alive and (tree is None or tree.is_empty()):
-            slot.clearing, slot.empty = None, True
-            self._tell("emptied", slot, killed=clearing.killed)
-            return
-        now = self.loop.now()
-        if now >= clearing.grace_until and tree is not None:
-            clearing.kill_began = clearing.kill_began if clearing.kill_began is not None else now
-            clearing.killed = max(clearing.killed, tree.kill())
-            if now - clearing.kill_began >= _STUCK_AFTER_S:
-                self._report_stuck(slot, clearing, tree)
-        clearing.pause = min(_PAUSE_MAX_S, clearing.pause * 2)
-        wait = clearing.pause if now >= clearing.grace_until else min(clearing.pause, clearing.grace_until - now)
-        clearing.timer = self.loop.call_later(wait, lambda: self._look(slot))
+    def _cleared(self, slot: Slot, killed: int) -> None:
+        generation = slot.clearing.generation if slot.clearing is not None else slot.generation
+        slot.empty = True
+        slot.stop_clearing()
+        self.core.tell({"event": "emptied", "slot": slot.name, "generation": generation, "killed": killed})
 
-    def _report_stuck(self, slot: Slot, clearing: Clearing, tree: Tree) -> None:
-        pids = sorted(tree.members())
-        if pids and pids != clearing.told_stuck:
-            clearing.told_stuck = pids
-            self._tell("stuck", slot, pids=pids)
 
-    # --- hasup's own end --------------------------------------------------------------------------------------------
-    def signalled(self, number: int) -> None:
-        """The guardian was sent a signal: the core decides; without a core for long, see :meth:`give_up`."""
-        self.core.tell({"event": "signal", "signal": number})
-
-    def give_up(self, why: str) -> None:
-        """End everything without the core."""
-        complain(why)
-        self._end(1)
-
-    def _end(self, code: int) -> None:
-        """Nothing may be left; then the core, then this process."""
-        self.exit_code = code
-        self.core.wanted = False
-        for slot in self.slots.values():
-            if slot.alive or (slot.tree is not None and not slot.tree.is_empty()):
-                self._clear(slot.name, slot.generation, 0.0)
-        self._finish()
-
-    def _finish(self) -> None:
-        if any(slot.clearing is not None for slot in self.slots.values()):
-            self.loop.call_later(0.005, self._finish)
-            return
-        self.cgroups.close()
-        if self.core.pid is None:
-            self.loop.stop()
-            return
-        self.loop.call_later(0.0, self.core.hang_up)
-        self.loop.call_later(_LAST_WORDS_S, self._end_core)
-
-    def _core_ended(self, status: int) -> None:
-        self.core.reaped(status)
-        if self.exit_code is not None:
-            self.loop.stop()
-
-    def _end_core(self) -> None:
-        if self.core.pid is not None:
-            os.kill(self.core.pid, signal.SIGKILL)
-
-    # --- systemd ----------------------------------------------------------------------------------------------------
-    def _notify(self, text: str, names: Any) -> None:
-        """Pass a message on to systemd, which takes it from the unit's main process only."""
-        if not self._notify_socket:
-            return
-        address = self._notify_socket
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            sender.connect("\0" + address[1:] if address.startswith("@") else address)
-            fds = [self.store[name] for name in names]
-            if fds:
-                socket.send_fds(sender, [text.encode()], fds)
-            else:
-                sender.send(text.encode())
+def _failed(slot: str, generation: int, cause: str) -> Message:
+    return {"event": "spawn-failed", "slot": slot, "generation": generation, "cause": cause}

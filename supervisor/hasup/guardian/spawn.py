@@ -1,61 +1,91 @@
 """Fork and exec, and the words for why it failed."""
 
 import errno
+import fcntl
 import os
 import resource
+import select
 import signal
-import sys
 from typing import Any
 
-_RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 _MAX_FDS = 1 << 20
-_FILE_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)  # as hasup was started with: the guardian raises its own
+_MAX_REPORT = 4000
+_NO_CGROUP = b"\0"  # first in a report: the child could not enter its cgroup
+_CATCHABLE = [int(number) for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-class Spawned:
-    """A child between fork and exec. ``report`` reads empty at exec, and holds a failure's words otherwise."""
+class Report:
+    """Reads what a child says before its exec. ``cause``: why there was none, "" when there was."""
 
-    __slots__ = ("pid", "report")
+    __slots__ = ("_said", "fd")
 
-    def __init__(self, pid: int, report: int) -> None:
-        self.pid = pid
-        self.report = report
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._said = b""
+
+    def read(self) -> bool:
+        """Take what is there; true when that is all."""
+        try:
+            while piece := os.read(self.fd, _MAX_REPORT):
+                self._said += piece
+        except BlockingIOError:
+            return False
+        return True
+
+    @property
+    def cause(self) -> str:
+        """Why the child could not be started."""
+        return self._said.lstrip(_NO_CGROUP).decode("utf-8", "replace")
+
+    @property
+    def in_cgroup(self) -> bool:
+        """Whether the child is in its cgroup, if it was to enter one."""
+        return not self._said.startswith(_NO_CGROUP)
 
 
-def spawn(order: dict[str, Any], fds: list[tuple[int, int]], cgroup: str | None) -> Spawned:
+def spawn(
+    order: dict[str, Any], fds: list[tuple[int, int]], cgroup: str | None, files: tuple[int, int] | None = None
+) -> tuple[int, Report]:
     """Start a child as the ``spawn`` order says; ``fds`` are ``(target, source)``, -1 for /dev/null.
 
-    Raises OSError when the machine has no process or descriptor left. The child leads a session of its own.
+    ``files`` is its RLIMIT_NOFILE, unless the order has one. Returns its pid and the report on its exec, whose
+    descriptor is the caller's to close. Raises OSError when the machine has no process or descriptor left. The child
+    leads a session of its own.
     """
     report, failed = os.pipe2(os.O_CLOEXEC)
+    # A signal that reached the child before its exec would otherwise be told to the guardian's loop, as its own.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _CATCHABLE)
     try:
         pid = os.fork()
+        if pid == 0:
+            _become(order, fds, cgroup, failed, files)
     except OSError:
         os.close(report)
-        os.close(failed)
         raise
-    if pid == 0:
-        _become(order, fds, cgroup, failed)
-    os.close(failed)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(failed)
     os.set_blocking(report, False)
-    return Spawned(pid, report)
+    return pid, Report(report)
 
 
-def _become(order: dict[str, Any], fds: list[tuple[int, int]], cgroup: str | None, failed: int) -> None:
+def _become(
+    order: dict[str, Any],
+    fds: list[tuple[int, int]],
+    cgroup: str | None,
+    failed: int,
+    files: tuple[int, int] | None,
+) -> None:
     """In the child: set everything up and exec, or write why not. Never returns."""
     stage = "prepare"
     try:
         os.setsid()
-        if cgroup is not None:
-            _join(cgroup)
+        if cgroup is not None and not _join(cgroup):
+            os.write(failed, _NO_CGROUP)
         env = _environment(order)
         failed = _place(fds, failed)
         stage = "limits"
-        resource.setrlimit(resource.RLIMIT_NOFILE, _FILE_LIMIT)
-        for name, soft, hard in order.get("rlimits") or ():
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
-        if order.get("nice") is not None:
-            os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
+        _limit(order, files)
         stage = "user"
         _drop_to(order)
         if order.get("umask") is not None:
@@ -64,15 +94,29 @@ def _become(order: dict[str, Any], fds: list[tuple[int, int]], cgroup: str | Non
         if order.get("directory"):
             os.chdir(order["directory"])
         stage = "exec"
-        for number in _RESET:
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _default_signals()
         _exec(order["argv"], env)
     except BaseException as error:
-        os.write(failed, words(stage, error, order).encode("utf-8", "replace")[:4000])
+        os.write(failed, words(stage, error, order).encode("utf-8", "replace")[:_MAX_REPORT])
     finally:
         os._exit(127)
+
+
+def _limit(order: dict[str, Any], files: tuple[int, int] | None) -> None:
+    if files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    for name, soft, hard in order.get("rlimits") or ():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+    if order.get("nice") is not None:
+        os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
+
+
+def _default_signals() -> None:
+    """Nothing ignored, nothing caught, nothing blocked: what came in meanwhile takes effect here."""
+    for number in _CATCHABLE:
+        if signal.getsignal(number) != signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _environment(order: dict[str, Any]) -> dict[str, str]:
@@ -87,14 +131,17 @@ def _environment(order: dict[str, Any]) -> dict[str, str]:
     return env
 
 
-def _join(cgroup: str) -> None:
+def _join(cgroup: str) -> bool:
     """Enter the cgroup; a child that can't is supervised without one."""
     try:
         fd = os.open(cgroup + "/cgroup.procs", os.O_WRONLY)
-        os.write(fd, b"0")
-        os.close(fd)
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
     except OSError:
-        pass
+        return False
+    return True
 
 
 def _place(fds: list[tuple[int, int]], failed: int) -> int:
@@ -102,8 +149,6 @@ def _place(fds: list[tuple[int, int]], failed: int) -> int:
 
     Everything is first lifted above all targets, so that no source is overwritten before its turn.
     """
-    import fcntl
-
     floor = max(3, *(target + 1 for target, _ in fds), 3) if fds else 3
     null = os.open(os.devnull, os.O_RDWR)
     lifted = [(target, fcntl.fcntl(null if source < 0 else source, fcntl.F_DUPFD, floor)) for target, source in fds]
@@ -149,14 +194,6 @@ def _exec(argv: list[str], env: dict[str, str]) -> None:
         except PermissionError as error:
             denied = error
     raise denied or FileNotFoundError(errno.ENOENT, "not in PATH", program)
-
-
-def read_report(fd: int) -> str:
-    """What a child said of a failure before exec; empty when there was none, or it has not got there yet."""
-    try:
-        return os.read(fd, 4096).decode("utf-8", "replace")
-    except BlockingIOError:
-        return ""
 
 
 def words(stage: str, error: BaseException, order: dict[str, Any]) -> str:
@@ -209,9 +246,12 @@ def fork_failure(error: OSError) -> str:
 
 
 def complain(text: str) -> None:
-    """Say something on hasup's stderr, where there is nobody else to tell."""
+    """Say something on hasup's stderr, where there is nobody else to tell; never wait for one who does not read it."""
+    data = f"hasup: guardian: {text}\n".encode("utf-8", "backslashreplace")[: select.PIPE_BUF]
+    poller = select.poll()
+    poller.register(2, select.POLLOUT)
     try:
-        sys.stderr.write(f"hasup: guardian: {text}\n")
-        sys.stderr.flush()
+        if any(mask & select.POLLOUT for _, mask in poller.poll(0)):  # a ready pipe has room for PIPE_BUF
+            os.write(2, data)
     except OSError:
         pass

@@ -1,15 +1,22 @@
 """Which processes belong to a slot, and how to be rid of them all.
 
-Where the slot has a cgroup, the kernel knows. Elsewhere a process belongs to the slot when it is in the main process's
-session or group, descends from one that does, was seen to do so before, or is an orphan that the guardian adopted
-(it is a subreaper) and whose environment names the slot.
+Where the slot has a cgroup, the kernel knows. Elsewhere all is found from the guardian's own children, since whoever
+loses its parent comes back to the guardian (it is a subreaper): the slot's main process; adopted orphans in its
+session or group, or seen in the tree before, or with the slot's name in their environment; and all descendants of
+these. Looking that up costs in proportion to the tree, not to the machine.
+
+What cannot be looked up (no descriptors left, say) raises OSError, which never means "empty".
 """
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterable, Set
 
 from hasup.guardian import cgroups
+
+_EXEC_LOOKS = 20
+_ROUNDS = 8  # looks in a row, for what was forked or adopted meanwhile
 
 
 class Process:
@@ -30,9 +37,10 @@ def read_process(pid: int) -> Process | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
-    if fields[0] in (b"Z", b"X"):
+    threads = int(fields[17])
+    if fields[0] in (b"Z", b"X") and threads <= 1:  # a main thread may end before the others
         return None
     return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
@@ -48,59 +56,95 @@ def process_table() -> dict[int, Process]:
 
 def environ_has(pid: int, *entries: str) -> bool:
     """Whether a process was started with all of these ``NAME=VALUE``; false when it may not be read."""
+    present: list[bytes] = []
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            present = file.read().split(b"\0")
-    except OSError:
+        for _ in range(_EXEC_LOOKS):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                present = file.read().split(b"\0")
+            if len(present) > 1:
+                break
+            os.sched_yield()  # in the middle of an exec there is no environment for a moment
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
     return all(entry.encode("utf-8", "surrogateescape") in present for entry in entries)
 
 
-def unknown_children(known: Set[int]) -> bool:
-    """Whether this process has children besides ``known``: orphans that it adopted."""
+def children(pid: int) -> list[int]:
+    """The children of a process, zombies among them; none when it is gone."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        if not _KERNEL_LISTS_CHILDREN:
+            return [process.pid for process in process_table().values() if process.parent == pid]
+    return found
+
+
+_KERNEL_LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
+def has_more_children(known: int) -> bool:
+    """Whether this process has more than ``known`` children: it adopted orphans. One cheap look."""
     try:
         with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
-            return any(int(pid) not in known for pid in file.read().split())
-    except OSError:
-        return True  # a kernel without this file: look closely
+            return file.read().count(b" ") > known
+    except FileNotFoundError:  # a kernel without this file: look closely
+        return True
 
 
 class Tree:
-    """The processes of one run of a slot. ``marks`` are environment entries that only its processes have.
+    """The processes of one run of a slot. ``marks`` are environment entries that only its processes have; with none,
+    every orphan counts.
 
-    ``known`` gives the guardian's children that are main processes or the core: never orphans of this tree.
+    ``known`` gives the children of the guardian that it forked and has not reaped: main processes and the core, which
+    are never orphans of this tree.
     """
 
     def __init__(self, pid: int, cgroup: str | None, marks: tuple[str, ...], known: Callable[[], Set[int]]) -> None:
         self.pid = pid
         self.cgroup = cgroup
+        self.seen: dict[int, int] = {}  # pid -> start time
         self._marks = marks
         self._known = known
-        self._seen: dict[int, int] = {}  # pid -> start time
+        self._held: set[int] = set()
 
     def is_empty(self) -> bool:
-        """Whether nothing of it lives. Cheap when nothing does."""
-        if self.cgroup is not None:
-            return not cgroups.is_populated(self.cgroup)
-        if not self._seen and not _group_lives(self.pid) and not unknown_children(self._known()):
-            return True
-        return not self.members()
+        """Whether nothing of it lives. Cheap when nothing does; true only when that is certain."""
+        try:
+            if self.cgroup is not None:
+                return not cgroups.is_populated(self.cgroup)
+            if (
+                self.seen.keys() <= {self.pid}
+                and not _group_lives(self.pid)
+                and not has_more_children(len(self._known()))
+            ):
+                return True
+            return not self.members()
+        except OSError:
+            return False
 
     def members(self) -> set[int]:
-        """The living processes of the tree."""
+        """The living processes of the tree; empty only when that is certain."""
         if self.cgroup is not None:
             return set(cgroups.members(self.cgroup))
-        table = process_table()
-        found = {pid for pid, process in table.items() if self._is_member(process)}
-        _add_descendants(found, table)
-        found -= self._known() - {self.pid}
-        self._seen = {pid: table[pid].started for pid in found}
-        return found
+        for _ in range(_ROUNDS):  # until nobody came to us while we looked: a parent may have died under our eyes
+            ours = children(os.getpid())
+            self.seen = _lineage(pid for pid in ours if self._is_root(pid))
+            if children(os.getpid()) == ours:
+                return set(self.seen)
+        if not self.seen:
+            raise BlockingIOError(errno.EAGAIN, "the process table does not hold still")
+        return set(self.seen)
 
     def remember(self) -> None:
         """Look at who belongs to it while its main process still lives, so that those who slip away are known."""
         if self.cgroup is None:
-            self.members()
+            try:
+                self.seen.update(_lineage([self.pid]))
+            except OSError:
+                pass  # it only helps to find them later
 
     def kill(self) -> int:
         """SIGKILL to all of it once; returns how many there were. Repeat until :meth:`is_empty`."""
@@ -108,30 +152,64 @@ class Tree:
             count = len(cgroups.members(self.cgroup))
             if cgroups.kill(self.cgroup):
                 return count
-        found = self.members()
-        for _ in range(8):  # stopped processes do not fork: a bomb is held still before it is killed
-            send_all(found, signal.SIGSTOP)
-            more = self.members() - found
-            if not more:
+        for _ in range(_ROUNDS):  # stopped processes do not fork: a bomb is held still before it is killed
+            found = self.members()
+            new = found - self._held
+            self._held = found
+            if not new:
                 break
-            found |= more
-        send_all(found, signal.SIGKILL)
+            self.send(signal.SIGSTOP, new)
+        else:
+            return len(self._held)  # it still grows: go on holding in the next call
+        self._held = set()
+        self.send(signal.SIGKILL, found)
         return len(found)
 
-    def _is_member(self, process: Process) -> bool:
-        if self.pid in (process.session, process.group) or self._seen.get(process.pid) == process.started:
+    def send(self, number: int, pids: Iterable[int]) -> None:
+        """A signal to these members, each checked to be who it was: its number may be somebody else's by now."""
+        for pid in pids:
+            if self.cgroup is not None:
+                send(pid, number)
+            elif pid in self.seen:
+                send(pid, number, self.seen[pid])
+
+    def _is_root(self, pid: int) -> bool:
+        """Whether a child of ours is the main process or an orphan of the tree."""
+        if pid == self.pid:
             return True
-        adopted = process.parent == os.getpid() and process.pid not in self._known()
-        return adopted and environ_has(process.pid, *self._marks)
+        if pid in self._known() or (process := read_process(pid)) is None:
+            return False
+        if self.pid in (process.session, process.group) or self.seen.get(pid) == process.started:
+            return True
+        return not self._marks or environ_has(pid, *self._marks)
 
 
-def send_all(pids: Iterable[int], number: int) -> None:
-    """A signal to each; those that are gone are passed over."""
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
+def send(pid: int, number: int, started: int | None = None) -> None:
+    """A signal to a process, if it lives; with ``started``, only to the one that was started then."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        process = None if started is None else read_process(pid)
+        if started is None or (process is not None and process.started == started):
+            signal.pidfd_send_signal(pidfd, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def _lineage(pids: Iterable[int]) -> dict[int, int]:
+    """These processes and all their descendants that live, with their start times."""
+    found: dict[int, int] = {}
+    pending = list(pids)
+    while pending:
+        process = read_process(pending.pop())
+        if process is not None and process.pid not in found:
+            found[process.pid] = process.started
+            pending += children(process.pid)
+    return found
 
 
 def _group_lives(group: int) -> bool:
@@ -142,15 +220,3 @@ def _group_lives(group: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _add_descendants(found: set[int], table: dict[int, Process]) -> None:
-    children: dict[int, list[int]] = {}
-    for process in table.values():
-        children.setdefault(process.parent, []).append(process.pid)
-    pending = list(found)
-    while pending:
-        for child in children.get(pending.pop(), ()):
-            if child not in found:
-                found.add(child)
-                pending.append(child)
