@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from tests.support.cli import Place
@@ -125,6 +125,13 @@ class Follower:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=folder, text=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self.process:
+            self.process.kill()
+
     def seqs(self, count: int) -> list[int]:
         assert self.process.stdout is not None
         return [json.loads(self.process.stdout.readline())["seq"] for _ in range(count)]
@@ -148,37 +155,34 @@ def test_following_has_no_gap_and_nothing_twice(place: Place) -> None:
         return {"seq": 5}  # 4 and 5 happened already, and will be in the journal in a moment
 
     running = place.answers(follow=follow)
-    follower = Follower(place.folder)
-    assert follower.seqs(3) == [1, 2, 3]
-    assert followed.wait(30)
-    write(place, event(4), event(5))
-    assert follower.seqs(2) == [4, 5]
-    running.call(lambda: running.server.broadcast("event", event(5)))  # known already
-    running.call(lambda: running.server.broadcast("event", event(6)))
-    assert follower.seqs(1) == [6]
-    running.call(lambda: running.server.broadcast("event", event(9)))  # 7 and 8 were not told
-    write(place, event(6), event(7), event(8), event(9))
-    assert follower.seqs(3) == [7, 8, 9]
-    followed.clear()
-    running.call(lambda: next(iter(running.server._peers)).close())  # a new core: it follows again
-    assert followed.wait(30)
-    running.call(lambda: running.server.broadcast("event", event(10)))
-    assert follower.seqs(1) == [10]
-    place.stop_answering()
-    assert follower.end() == (0, "hasup: hasup has ended\n")
-    assert [one.seq for one in read_events(journal_path)][-1] == 9
+    with Follower(place.folder) as follower:
+        assert follower.seqs(3) == [1, 2, 3]
+        assert followed.wait(30)
+        write(place, event(4), event(5))
+        running.call(lambda: running.server.broadcast("event", event(5)))  # known already, or just in time
+        running.call(lambda: running.server.broadcast("event", event(6)))
+        assert follower.seqs(3) == [4, 5, 6]
+        write(place, event(6), event(7), event(8), event(9))
+        running.call(lambda: running.server.broadcast("event", event(9)))  # 7 and 8 were not told
+        assert follower.seqs(3) == [7, 8, 9]
+        followed.clear()
+        running.call(lambda: next(iter(running.server._peers)).close())  # a new core: it follows again
+        assert followed.wait(30)
+        running.call(lambda: running.server.broadcast("event", event(10)))
+        assert follower.seqs(1) == [10]
+        place.stop_answering()
+        assert follower.end() == (0, "hasup: hasup has ended\n")
+        assert [one.seq for one in read_events(journal_path)][-1] == 9
 
 
 def test_following_some_names(place: Place) -> None:
     write(place, *(event(seq, "db.1") for seq in range(1, 40)), event(40))
     running = place.answers(follow=lambda _params, peer: peer.follow() or {"seq": 40})
-    follower = Follower(place.folder, "web", "-n", "5")
-    assert follower.seqs(1) == [40]
-    while not running.server.followers:
-        assert follower.process.poll() is None
-        threading.Event().wait(0.01)
-    running.call(lambda: running.server.broadcast("event", event(41, "db.1")))
-    running.call(lambda: running.server.broadcast("event", event(42, "web.2")))
-    assert follower.seqs(1) == [42]
-    follower.process.kill()
-    follower.process.communicate(timeout=60)
+    with Follower(place.folder, "web", "-n", "5") as follower:
+        assert follower.seqs(1) == [40]
+        while not running.server.followers:
+            assert follower.process.poll() is None
+            threading.Event().wait(0.01)
+        running.call(lambda: running.server.broadcast("event", event(41, "db.1")))
+        running.call(lambda: running.server.broadcast("event", event(42, "web.2")))
+        assert follower.seqs(1) == [42]
