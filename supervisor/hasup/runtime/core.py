@@ -3,11 +3,10 @@
 import os
 from collections.abc import Iterator
 
-from hasup.logs.own import OwnLog
-from hasup.logs.sinks import Sinks
-
 from hasup.core import Supervisor
 from hasup.journal import Journal
+from hasup.logs.own import OwnLog
+from hasup.logs.sinks import Sinks
 from hasup.loop import Loop
 from hasup.model import actions as act
 from hasup.model import events as ev

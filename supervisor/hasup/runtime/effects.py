@@ -3,11 +3,10 @@
 import os
 from collections.abc import Callable, Mapping
 
-from hasup.logs.pipes import make_pipe
-from hasup.logs.sinks import Sinks
-
 from hasup.config import expand
 from hasup.core import Supervisor
+from hasup.logs.pipes import make_pipe
+from hasup.logs.sinks import Sinks
 from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Program

@@ -1,9 +1,12 @@
 """Programs that hasup adds by itself: a dispatcher for each that listens in proxy mode, and the console."""
 
+import json
+import os
 import sys
 
 import msgspec
 
+from hasup.config import expand
 from hasup.model.spec import Config, Heartbeat, Logs, Program, Ready, Restart, Stop
 
 CONSOLE = ":console"
@@ -46,8 +49,20 @@ def _console(config: Config) -> Program:
         name=CONSOLE,
         command=(*_PYTHON, "hasup.ui.console", config.supervisor.state_dir),
         directory=config.supervisor.state_dir,
+        env={"HASUP_CONSOLE": expand.escape(json.dumps(_console_options(config)))},
         ready=Ready(after=0.0),
         restart=Restart(policy="always", delay=0.1, max_delay=5.0),
         logs=Logs(stdout="inherit", stderr="inherit"),
         internal=True,
     )
+
+
+def _console_options(config: Config) -> dict[str, object]:
+    """Which files it shows, and the sizes they have now: what is older is not shown again."""
+    logs = os.path.join(config.supervisor.state_dir, "logs")
+    try:
+        offsets = {entry.name: entry.stat().st_size for entry in os.scandir(logs)}
+    except OSError:
+        offsets = {}
+    shown = [program for program in config.programs.values() if not program.internal]
+    return {"templates": [[p.name, p.logs.stdout, p.logs.stderr] for p in shown], "offsets": offsets}

@@ -1,0 +1,79 @@
+"""A web server that says which replica answers. ``python -m hasup.demo.web [--slow SECONDS] [--ignore-term]``.
+
+Takes the socket it is handed (``listen.mode = "share"``) or listens on ``$PORT``. ``/healthz`` says ok; ``/hang`` makes
+it stop answering; ``/crash`` ends it.
+"""
+
+import argparse
+import http.server
+import os
+import signal
+import socket
+import threading
+import time
+
+import hasup
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with the replica's name."""
+
+    protocol_version = "HTTP/1.1"
+    slow = 0.0
+    hung = threading.Event()
+
+    def do_GET(self) -> None:
+        """One request."""
+        if self.path == "/crash":
+            os._exit(7)
+        if self.path == "/hang":
+            self.hung.set()
+        while self.hung.is_set():
+            time.sleep(3600)  # the point of /hang
+        time.sleep(self.slow)  # as slow as asked for
+        name = f"{os.environ.get('HASUP_PROGRAM', 'web')}.{os.environ.get('HASUP_REPLICA', '1')}"
+        body = b"ok\n" if self.path == "/healthz" else f"{name} (pid {os.getpid()})\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """One line a request."""
+        print(f"{self.command} {self.path} {arguments[1] if len(arguments) > 1 else ''}", flush=True)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """On an inherited socket, or on one of its own."""
+
+    daemon_threads = True
+    request_queue_size = 512
+    allow_reuse_address = True
+
+    def __init__(self, inherited: socket.socket | None, port: int) -> None:
+        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=inherited is None)
+        if inherited is not None:
+            self.socket.close()
+            self.socket = inherited
+
+
+def main() -> None:
+    """Serve until TERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--slow", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--ignore-term", action="store_true", help="do not end at TERM")
+    options = parser.parse_args()
+    Handler.slow = options.slow
+    inherited = hasup.listen_sockets()
+    server = Server(inherited[0] if inherited else None, int(os.environ.get("PORT", "0")))
+    stop = signal.SIG_IGN if options.ignore_term else lambda *_: threading.Thread(target=server.shutdown).start()
+    signal.signal(signal.SIGTERM, stop)
+    print(f"listening on {server.socket.getsockname()}", flush=True)
+    hasup.ready()
+    server.serve_forever(poll_interval=0.05)
+    server.server_close()
+
+
+if __name__ == "__main__":
+    main()
