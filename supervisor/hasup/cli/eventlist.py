@@ -68,7 +68,7 @@ def show(config: str | None, query: Query, *, follow: bool, as_json: bool) -> in
 def _print_stored(path: str, query: Query, write: Callable[[EventRecord], None], count: int | None) -> int:
     """Print what the journal has; the number of the newest event in it."""
     newest = max((record.seq for record in read_events(path, limit=1)), default=0)
-    since = None if query.since is None else when.moment(query.since).timestamp()
+    since = None if query.since is None else when.parse(query.since, time.time())
     limit = count if query.limit is None else query.limit
     for record in read_events(path, since=since, names=query.names, kinds=query.kinds, limit=limit):
         write(record)
