@@ -12,18 +12,21 @@ the ``keep`` orders in their order, one for each name. Orders (``op`` and its fi
 spawn    slot, generation, argv, env (over the guardian's own environment; null removes a name), pid_env (names
          set to the child's pid), directory, fds ([[target, name], …]; a name of the store, or "null"), uid, gid,
          groups, umask, nice, rlimits ([[name, soft, hard], …]), cgroup (true: a cgroup of its own where one may
-         be made). Ignored when the slot already has this generation or a later one; refused (``spawn-failed``)
-         when something of the slot still lives
+         be made). The guardian adds HASUP_INSTANCE and HASUP_SLOT to env. Ignored when the slot already has this
+         generation or a later one; refused (``spawn-failed``) when something of the slot still lives
 signal   slot, generation, signal (number), scope ("main", "group", "tree"), cont (true: SIGCONT after it)
 clear    slot, generation, grace_s: wait so long for the slot's tree to be empty, then KILL until it is; answers
-         ``emptied``; asked again it replaces the grace. ``stuck`` is reported after 5 s of KILL in vain
+         ``emptied``, also for a slot or generation of which there is nothing; asked again it replaces the grace.
+         ``stuck`` is reported after 5 s of KILL in vain
 forget   slot: drop the slot and its blob (nothing of it may live)
 keep     names ([…]): keep the attached descriptors under these names; a name that is taken is replaced
 drop     names: close them
 ready    the core is up: counts as its heartbeat, resets its restart delay
 pong     answer to ping
 notify   text, names: send this to systemd (its NOTIFY_SOCKET), with these descriptors of the store
-exit     code: every slot is empty; end with this exit code
+exit     code: every slot is empty; KILL what is not, wait for the core to end, and end with this exit code
+upgrade  argv: replace the guardian's program by ``argv`` plus its options, in the same process: children,
+         descriptors and the core stay. First argv is run once as a child, to see that it can read the state
 ======== =================================================================================================
 
 Guardian to core, one object a packet, ``event`` and its fields:
@@ -41,12 +44,17 @@ spawn-failed slot, generation, cause (words)
 exited       slot, generation, pid, exit_code, signal, core_dump, oom, empty
 emptied      slot, generation, killed
 stuck        slot, generation, pids
-signal       signal (number): the guardian was sent it (INT, TERM, HUP, USR1, USR2)
-ping         answer with pong: the guardian replaces a core that does not for CORE_TIMEOUT_S
+signal       signal (number): the guardian was sent it (INT, TERM, HUP, USR1, USR2). Told again to the next core when
+             this one dies before its pong to a ping that came later
+ping         answer with pong: the guardian replaces a core that sends nothing for CORE_TIMEOUT_S (30 s at its start)
+upgraded     version: the guardian runs another version of its program from here on
+upgrade-     cause (words): it does not; nothing has changed
+failed
 ============ =============================================================================================
 
 Nothing is acknowledged one by one: the guardian keeps the latest facts of each slot (also how its last generation
-ended) until the next spawn, and tells them to each new core in ``slots``.
+ended) until the next spawn, and tells them to each new core in ``slots``. A spawn that was refused since the slot's
+main process lives is told again as ``spawn-failed`` after ``hello-end``.
 """
 
 import json
