@@ -6,8 +6,8 @@ from hasup.config.describe import described
 from hasup.config.node import Faults, Node
 from hasup.model.spec import Table
 
-PROGRAM: Final[tuple[str, ...]] = ("schedule", "hooks", "reload", "health.slow")
-GROUP: Final[tuple[str, ...]] = ("strategy", "limit")
+PROGRAM: Final[tuple[str, ...]] = ("schedule", "hooks", "reload")
+GROUP: Final[tuple[str, ...]] = ()
 
 
 def check(table: Table, node: Node, unsupported: tuple[str, ...], faults: Faults) -> None:

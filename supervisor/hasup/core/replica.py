@@ -193,9 +193,8 @@ def notified(step: Step, event: ev.Notified) -> None:
     replica, state = step.replica, step.replica.state
     if replica.pid is None:
         return
-    if event.status is not None and event.status != replica.status_text:
+    if event.status is not None:  # shown by status; not worth a line of the journal each time
         step.set(status_text=event.status)
-        step.tell("notify", f"says: {event.status}" if event.status else "says nothing any more")
     if event.watchdog_usec is not None and event.watchdog_usec > 0:
         step.set(watchdog_s=event.watchdog_usec / 1e6)
         beat(step)
