@@ -16,8 +16,11 @@ WEB = f'command = "{PYTHON} -m hasup.demo.web"\nport = "auto"\n'
         (WEB + 'ready.tcp = "127.0.0.1:${PORT}"\n', "its probe succeeded"),
         (WEB + 'ready.http = "http://localhost:${PORT}/healthz"\n', "its probe succeeded"),
         (WEB + 'ready = { http = "http://127.0.0.1:${PORT}/x", body = "^a\\\\.1 ", status = [200] }\n', "succeeded"),
-        ('command = "sh -c \'sleep 0.3; touch there; sleep 100\'"\nready.exec = "test -e there"\n', "its probe succeeded"),
-        (WEB + "ready.log = 'listening on .*\\d'\n", "it wrote 'listening on"),
+        (
+            'command = "sh -c \'sleep 0.3; touch there; sleep 100\'"\nready.exec = "test -e there"\n',
+            "its probe succeeded",
+        ),
+        (WEB + "ready.log = 'listening on .*\\d'\n", "it wrote .listening on"),
     ],
 )
 def test_ready_by(hasup, text, reason):
@@ -63,4 +66,4 @@ def test_dependencies_come_first(hasup):
     assert order.index(("task.1", "completed")) < order.index(("app.1", "starting"))
     assert hasup.replica("task.1")["state"] == "completed"
     waits = [e["reason"] for e in hasup.events(replica="app.1", to="waiting")]
-    assert waits == ["waits for db to be ready"]
+    assert waits == ["waits for db to be ready", "waits for task to complete"]

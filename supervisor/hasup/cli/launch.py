@@ -76,7 +76,7 @@ def assemble(config: Config, lock_fd: int, *, console: bool) -> Launch:
         state_dir=state_dir,
         instance=statedir.new_instance(),
         lock_fd=lock_fd,
-        config_fd=_memory_file(msgspec.json.encode(prepare(config, console=console))),
+        config_fd=_memory_file(msgspec.json.encode(prepare(config, python=interpreter(), console=console))),
         control_fd=statedir.listen(state_dir),
     )
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -10,14 +11,17 @@ from hasup.config import expand
 from hasup.model.spec import Config, Heartbeat, Logs, Program, Ready, Restart, Stop
 
 CONSOLE = ":console"
-_PYTHON = (sys.executable, "-P", "-m")  # -P: the working directory is no place to import from
+_PYTHON = (sys.executable, "-P")  # -P: the working directory is no place to import from
 
 
-def prepare(config: Config, *, console: bool = False) -> Config:
-    """The configuration with hasup's own programs; ``console`` adds the printer of the foreground."""
-    added = [_dispatcher(p, config) for p in config.programs.values() if p.listen and p.listen.mode == "proxy"]
+def prepare(config: Config, *, python: Sequence[str] = _PYTHON, console: bool = False) -> Config:
+    """The configuration with hasup's own programs, which run on ``python`` (with its flags).
+
+    ``console`` adds the printer of the foreground.
+    """
+    added = [_dispatcher(p, config, python) for p in config.programs.values() if p.listen and p.listen.mode == "proxy"]
     if console:
-        added.append(_console(config))
+        added.append(_console(config, python))
     return msgspec.structs.replace(config, programs=config.programs | {program.name: program for program in added})
 
 
@@ -27,11 +31,11 @@ def without_internal(config: Config) -> Config:
     return msgspec.structs.replace(config, programs=programs)
 
 
-def _dispatcher(program: Program, config: Config) -> Program:
+def _dispatcher(program: Program, config: Config, python: Sequence[str]) -> Program:
     assert program.listen is not None
     return Program(
         name=f"{program.name}:dispatcher",
-        command=(*_PYTHON, "hasup.dispatch"),
+        command=(*python, "-m", "hasup.dispatch"),
         directory=config.supervisor.state_dir,
         autostart=program.autostart,
         ready=Ready(notify=True, timeout=20.0),
@@ -44,10 +48,10 @@ def _dispatcher(program: Program, config: Config) -> Program:
     )
 
 
-def _console(config: Config) -> Program:
+def _console(config: Config, python: Sequence[str]) -> Program:
     return Program(
         name=CONSOLE,
-        command=(*_PYTHON, "hasup.ui.console", config.supervisor.state_dir),
+        command=(*python, "-m", "hasup.ui.console", config.supervisor.state_dir),
         directory=config.supervisor.state_dir,
         env={"HASUP_CONSOLE": expand.escape(json.dumps(_console_options(config)))},
         ready=Ready(after=0.0),

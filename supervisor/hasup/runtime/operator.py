@@ -57,6 +57,8 @@ class Operator:
         """Answer those who wait for what is so now."""
         still = []
         for peer, request, answer in self._waiting:
+            if peer.closed:
+                continue
             result = answer()
             if result is None:
                 still.append((peer, request, answer))
@@ -155,7 +157,7 @@ class Operator:
 
     def _follow(self, _params: Answer, peer: Peer) -> Answer:
         peer.follow()
-        return {}
+        return {"seq": self._core.recorder.seq}
 
     # --- helpers ----------------------------------------------------------------------------------------------------
     def _named(self, params: Answer) -> tuple[str, ...]:

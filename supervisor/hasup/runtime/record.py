@@ -35,7 +35,7 @@ class Recorder:
         self._journal = journal
         self._log = log
         self._wall = wall
-        self._seq = journal.last_seq
+        self.seq = journal.last_seq
         self.followers: list[Callable[[EventRecord], None]] = []
 
     def changed(self, action: Changed) -> None:
@@ -93,8 +93,8 @@ class Recorder:
         self.note(Note("trouble", what), "warning")
 
     def _number(self) -> int:
-        self._seq += 1
-        return self._seq
+        self.seq += 1
+        return self.seq
 
     def _now(self) -> str:
         return iso(self._wall())

@@ -68,13 +68,13 @@ def _own_renderer(colour: bool) -> Any:
 
     levels = structlog.dev.ConsoleRenderer.get_default_level_styles(colour)
     reset = "\x1b[0m" if colour else ""
+    plain = structlog.dev.KeyValueColumnFormatter(key_style=None, value_style="", reset_style="", value_repr=str)
+    level = structlog.dev.LogLevelColumnFormatter(levels, reset_style=reset, width=0)
     render = structlog.dev.ConsoleRenderer(
         columns=[
-            structlog.dev.Column("level", structlog.dev.LogLevelColumnFormatter(levels, reset_style=reset, width=0)),
-            structlog.dev.Column(
-                "event",
-                structlog.dev.KeyValueColumnFormatter(key_style=None, value_style="", reset_style="", value_repr=str),
-            ),
+            structlog.dev.Column("level", level),
+            structlog.dev.Column("event", plain),
+            structlog.dev.Column("", plain),
         ]
     )
 
