@@ -38,16 +38,16 @@ def start(step: Step, by: str) -> None:
         step.set(wanted=True)
 
 
-def stop(step: Step, by: str) -> None:
+def stop(step: Step, why: str) -> None:
     """Do not want it any more."""
     replica = step.replica
     step.set(wanted=False, then_start=False)
     if replica.state in (_S.STARTING, _S.RUNNING):
-        ask_to_end(step, f"stopped by {by}")
+        ask_to_end(step, why)
     elif replica.state is _S.WAITING or (replica.state in (_S.BACKOFF, _S.FAILED, _S.COMPLETED) and replica.tree_empty):
-        step.enter(_S.STOPPED, f"stopped by {by}")
+        step.enter(_S.STOPPED, why)
     elif replica.state is _S.BACKOFF:
-        step.enter(_S.STOPPING, f"stopped by {by}; what its last run left is being cleared")
+        step.enter(_S.STOPPING, f"{why}; what its last run left is being cleared")
         step.clear()
     elif replica.state is _S.STOPPING:
         step.set(failing=None, failing_detail="")

@@ -180,7 +180,7 @@ class Supervisor:
             case ev.Start(slots, by):
                 return [(slot, lambda step: replica.start(step, by)) for slot in self._with_needed(slots)]
             case ev.Stop(slots, by):
-                return self._all_known(slots, lambda step: replica.stop(step, by))
+                return self._all_known(slots, lambda step: replica.stop(step, f"stopped by {by}"))
             case ev.Restart(slots, by):
                 return self._all_known(slots, lambda step: replica.restart_now(step, f"restarted by {by}"))
             case _:
@@ -342,7 +342,9 @@ class Supervisor:
         for index in range(before, count, -1):
             slot = f"{name}.{index}"
             if slot in self.replicas:
-                actions += self._step(slot, lambda step: replica.stop(step, f"{by}: scaled down"), now)
+                actions += self._step(
+                    slot, lambda step: replica.stop(step, f"stopped by {by}, who scaled {name} to {count}"), now
+                )
         self._wake[name] = None
         return actions
 
@@ -391,7 +393,9 @@ class Supervisor:
                 continue
             for known in [r for r in self.replicas.values() if r.program == program.name]:
                 if known.state in (State.STARTING, State.RUNNING, State.WAITING, State.BACKOFF):
-                    actions += self._step(known.name, lambda step: replica.stop(step, self._own.ending or "hasup"), now)
+                    actions += self._step(
+                        known.name, lambda step: replica.stop(step, f"stopped with hasup: {self._own.ending}"), now
+                    )
         self._wake.clear()
         if all(self._at_rest(name) for name in self._programs):
             self.finished = self._own.exit_code

@@ -39,9 +39,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: object) -> None:
-        """One line a request."""
-        print(f"{self.command} {self.path} {arguments[1] if len(arguments) > 1 else ''}", flush=True)
+    def log_message(self, _format: str, *arguments: object) -> None:
+        """One line a request; probes are too many to be of interest."""
+        if self.path != "/healthz":
+            print(f"{self.command} {self.path} {arguments[1] if len(arguments) > 1 else ''}", flush=True)
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -108,7 +108,7 @@ class Core:
             self.recorder.note(act.Note("core-restarted", f"a new core took over ({cause}); no program was touched"))
         else:
             self.recorder.note(act.Note("hasup-started", f"hasup started with {self.config.file}"))
-            self.engine.feed(ev.Start(tuple(self._autostart()), by="autostart"))
+            self.engine.feed(ev.Start(tuple(self._autostart()), by="hasup"))
         self.engine.order("", {"op": "ready"})
 
     def _adopt(self, slot: str, cgroup: str | None) -> None:

@@ -49,7 +49,7 @@ class Operator:
         name = signal.Signals(number).name
         if number in (signal.SIGINT, signal.SIGTERM):
             self._interrupts += 1
-            self._core.engine.feed(ev.Shutdown(f"hasup got {name}", now=self._interrupts > 1))
+            self._core.engine.feed(ev.Shutdown(f"{name} to hasup", now=self._interrupts > 1))
         else:
             self._core.recorder.note(Note("signal", f"hasup got {name} and has no use for it"))
 
@@ -144,7 +144,7 @@ class Operator:
 
     def _shutdown(self, params: Answer, peer: Peer) -> Later:
         now = bool(params.get("now", False))
-        self._core.engine.feed(ev.Shutdown(f"stopped by {_who(peer)}", now=now))
+        self._core.engine.feed(ev.Shutdown(f"hasup stop by {_who(peer)}", now=now))
         self._leaving.append((peer, peer.request))
         return LATER
 

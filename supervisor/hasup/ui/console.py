@@ -80,7 +80,8 @@ def _own_renderer(colour: bool) -> Any:
 
     def line(entry: dict[str, Any]) -> str:
         who = entry.get("replica") or entry.get("program") or ""
-        state = f"{entry['to']}: " if entry.get("to") and entry["event"] == "state" else ""
+        kind = entry.get("event", "")
+        state = f"{entry['to'] if kind == 'state' else kind}: " if entry.get("replica") else ""
         said = f"{who} {state}{entry.get('reason', entry.get('event', ''))}".strip()
         return str(render(None, "", {"level": entry.get("level", "info"), "event": said}))
 
