@@ -68,7 +68,7 @@ class Balancer:
 
     def __init__(self, method: str, draw: Draw, slow_start: float = 0.0) -> None:
         self.backends: dict[str, Backend] = {}
-        self._choose = _METHODS[method]
+        self._choose = METHODS[method]
         self._draw = draw
         self._slow_start = slow_start
         self._candidates: list[Backend] = []
@@ -130,13 +130,14 @@ class Balancer:
         usable = [one for one in self.backends.values() if _usable(one) and one not in tried]
         good_until = float("inf")
         for one in usable:
-            out = now < one.ejected_until
-            age = now - one.since
-            part = 1.0 if age >= self._slow_start else max(SLOW_START_FROM, age / self._slow_start)
-            one.share = 0.0 if out else one.weight * part * (DEGRADED_SHARE if one.state == DEGRADED else 1.0)
-            if out:
+            if now < one.ejected_until:
+                one.share = 0.0
                 good_until = min(good_until, one.ejected_until)
-            elif part < 1.0:
+                continue
+            age = now - one.since
+            one.share = one.weight * (DEGRADED_SHARE if one.state == DEGRADED else 1.0)
+            if age < self._slow_start:
+                one.share *= max(SLOW_START_FROM, age / self._slow_start)
                 good_until = now
         candidates = [one for one in usable if one.share > 0.0]
         if not candidates:
@@ -191,7 +192,7 @@ def _at_random(candidates: list[Backend], draw: Draw) -> Backend:
     return candidates[-1]
 
 
-_METHODS: dict[str, Callable[[list[Backend], Draw], Backend]] = {
+METHODS: dict[str, Callable[[list[Backend], Draw], Backend]] = {
     "round-robin": round_robin,
     "least-connections": least_connections,
     "random-two": random_two,

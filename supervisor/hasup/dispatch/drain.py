@@ -66,4 +66,4 @@ class Drain:
                 wire.read_no_more(flow.client)
 
     def _at_rest(self, flow: Flow, now: float) -> bool:
-        return flow.plain and not flow.asked_at and now - flow.touched_at >= self._quiet
+        return flow.plain and not flow.asked_at and now - (flow.touched_at or flow.accepted_at) >= self._quiet

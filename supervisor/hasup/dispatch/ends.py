@@ -54,7 +54,7 @@ class Flow:
         self.plain = False  # open, and nothing unusual in either direction: the fast way
         self.accepted_at = now
         self.started_at = now  # of the present connect
-        self.touched_at = now  # the last byte, of either side
+        self.touched_at = 0.0  # the last byte, of either side; 0: none yet
         self.asked_at = 0.0  # the first byte from the client that no byte from the backend has followed yet
         self.drained_at = 0.0  # the backend was told that nothing more comes
         self.reset = False  # one side was reset: so will be the other

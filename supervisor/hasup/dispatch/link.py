@@ -35,8 +35,8 @@ class Link:
                 packet = self._channel.recv(_PACKET_MAX, MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            except OSError:
-                packet = b""
+            except OSError:  # the core's end was closed with something unread; packets may follow, then the end
+                continue
             if not packet:  # nobody holds the other end any more: the last table stays
                 self._watcher.unregister(self._channel.fileno())
                 return

@@ -38,6 +38,7 @@ class Proxy:
         self._listener = listener
         self._tcp = listener.family != AF_UNIX
         self._accepting = False
+        self._starved = False  # of descriptors or memory, when it last accepted
         self._stopped = False
         self._resume_at = 0.0
         self._waiting: dict[Flow, None] = {}  # first come, first served
@@ -74,9 +75,11 @@ class Proxy:
                 return
             except OSError as error:
                 if error.errno in _FULL:
+                    self._starved = True
                     self._pause(until=now + _RETRY_S)
                     return
                 continue  # this one has gone already (ECONNABORTED and the like)
+            self._starved = False
             os.set_blocking(fd, False)
             flow = Flow(fd, self._tcp, now)
             self.flows.add(flow)
@@ -106,7 +109,7 @@ class Proxy:
     @property
     def accepting(self) -> bool:
         """Whether connections are taken from the kernel's queue at present."""
-        return self._accepting
+        return self._accepting and not self._starved
 
     def _resume(self) -> None:
         if not self._accepting and not self._stopped and len(self.flows) < self._most:
@@ -207,13 +210,11 @@ class Proxy:
             self.balancer.failed(backend, self.wire.now)
 
     def _unsettled(self, end: End, mask: int) -> None:
-        """News of a socket whose connection has no backend yet."""
+        """News of a socket whose connection has no backend yet, or one that took nothing and is lost."""
         flow = end.flow
         if end.is_client:
             if mask & EPOLLERR:  # it has gone; a mere end of file may follow a request
                 self.wire.end(flow, reset=True)
-        elif flow.stage != CONNECTING:
-            return
         elif mask & EPOLLERR:
             self._abandon(flow)
             self._place(flow)

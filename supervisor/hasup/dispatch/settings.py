@@ -2,6 +2,8 @@
 
 import json
 
+from hasup.dispatch.balance import METHODS
+
 
 class BadSettings(Exception):
     """The environment does not say what to do; the text says what is wrong."""
@@ -30,5 +32,6 @@ class Settings:
             for key in ("drain_timeout", "queue_timeout", "connect_timeout", "slow_start", "quiet"):
                 setattr(self, key, float(given.get(key, getattr(self, key))))
             self.balance = str(given.get("balance", self.balance))
+            METHODS[self.balance]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadSettings(f"HASUP_DISPATCH is not what hasup sets ({error!r})") from None

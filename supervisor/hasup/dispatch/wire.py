@@ -138,7 +138,9 @@ class Wire:
     def _unusual(self, end: End, mask: int) -> None:
         if mask & ~EPOLLOUT:
             end.ready = True
-        if end.flow.stage != OPEN:
+        flow = end.flow
+        unused = not flow.touched_at and not end.is_client
+        if flow.stage != OPEN or (unused and mask & EPOLLERR):  # a backlog that died: another backend can have it
             self.unsettled(end, mask)
         elif end.peer is not None:
             self._both(end, end.peer)

@@ -37,7 +37,9 @@ def listener(where: Any = ("127.0.0.1", 0), family: int = socket.AF_INET, backlo
 class Dispatcher:
     """A dispatcher process, and the core's end of its channel. Our listening socket outlives it."""
 
-    def __init__(self, *, listen: socket.socket | None = None, **settings: object) -> None:
+    def __init__(
+        self, *, listen: socket.socket | None = None, environ: dict[str, str] | None = None, **settings: object
+    ) -> None:
         self.listen = listen or listener()
         self.near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.near.settimeout(PATIENCE_S)
@@ -45,6 +47,7 @@ class Dispatcher:
         self.notify.bind("")  # autobind: an abstract name
         self.notify.settimeout(PATIENCE_S)
         self._settings = settings
+        self._environ = environ or {}
         self._revision = 0
         self.stats: dict[str, Any] = {}
         self.start()
@@ -64,10 +67,11 @@ class Dispatcher:
         }
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "hasup.dispatch"],
-            env=env,
+            env=env | self._environ,
             pass_fds=(self.listen.fileno(), self._far.fileno()),
         )
-        assert self.notify.recv(4096) == b"READY=1"
+        while self.notify.recv(4096) != b"READY=1":
+            pass
 
     @property
     def address(self) -> Any:
@@ -89,10 +93,14 @@ class Dispatcher:
         return message
 
     def figures(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """Wait for figures that fulfil ``condition``."""
-        while not (self.stats and condition(self.stats)):
+        """Wait for figures that fulfil ``condition``; those without the backend that it asks for do not."""
+        while True:
+            try:
+                if self.stats and condition(self.stats):
+                    return self.stats
+            except KeyError:
+                pass
             self.hear()
-        return self.stats
 
     def connect(self) -> socket.socket:
         """A connection of a client."""
@@ -146,7 +154,12 @@ class Backend:
     """A server in a thread; ``serve`` has each connection to itself. Counts them in ``served``."""
 
     def __init__(
-        self, name: str, serve: Callable[[socket.socket], None] = echo, *, where: Any = None, family: int = socket.AF_INET
+        self,
+        name: str,
+        serve: Callable[[socket.socket], None] = echo,
+        *,
+        where: Any = None,
+        family: int = socket.AF_INET,
     ) -> None:
         self.name = name
         self.served = 0
