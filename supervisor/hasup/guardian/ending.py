@@ -49,6 +49,7 @@ class Ending:
         if not self.begun:
             complain(why)
             self.begin(1)
+        self._guardian.core.kill()
 
     def begin(self, code: int) -> None:
         """KILL what lives, then the core goes, then hasup ends with this exit code."""

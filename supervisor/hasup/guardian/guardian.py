@@ -84,18 +84,16 @@ class Guardian:
     def frame(self, message: Message, fds: list[int]) -> None:
         """State first, then the orders one by one; an order that makes no sense is reported, and the rest done."""
         arrived = list(fds)
-        for name, blob in dict(message.get("blobs") or {}).items():
-            self._attempt(lambda name=name, blob=blob: self._keep_blob(name, blob), f"blob of {name!r}")  # type: ignore[misc]
-        for order in list(message.get("do") or ()):
-            self._attempt(lambda order=order: self._carry_out(order, arrived), f"order {str(order)[:200]}")  # type: ignore[misc]
+        blobs, orders = message.get("blobs") or {}, message.get("do") or []
+        if not isinstance(blobs, dict) or not isinstance(orders, list):
+            complain(f"a frame of the core failed: its shape is {type(blobs).__name__}, {type(orders).__name__}")
+            blobs, orders = {}, []
+        for name, blob in blobs.items():
+            _attempt(f"blob of {name}", self._keep_blob, name, blob)
+        for order in orders:
+            _attempt(f"order {str(order)[:200]}", self._carry_out, order, arrived)
         for fd in arrived:  # more than were announced
             os.close(fd)
-
-    def _attempt(self, deed: Callable[[], None], what: str) -> None:
-        try:
-            deed()
-        except Exception as error:  # nonsense of a core must not take the guardian along
-            complain(f"{what} failed: {error!r}")
 
     def _carry_out(self, order: Message, arrived: list[int]) -> None:
         if order["op"] == "keep":
@@ -150,17 +148,27 @@ class Guardian:
         slot = self.slot(order["slot"])
         if generation <= slot.generation:
             return  # asked for before
-        missing = [name for _, name in order["fds"] if name != "null" and name not in self.store]
+        fault = self._fault(order)
         if self.ending.begun:
             self._refuse(slot, generation, "hasup is ending")
         elif not slot.is_empty():
             self._refuse(slot, generation, "something of its last run still lives")
             if not slot.alive:  # so that the next one finds a free place
                 self.clear(slot, generation, 0.0)
-        elif missing:
-            self._refuse(slot, generation, f"hasup lost a descriptor: {', '.join(missing)}")
+        elif fault:
+            self._refuse(slot, generation, fault)
         else:
             self._fork(slot, generation, order)
+
+    def _fault(self, order: Message) -> str:
+        """What is wrong with a ``spawn`` order, "" when nothing is."""
+        argv, fds = order.get("argv"), order.get("fds")
+        if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
+            return "hasup was ordered to start something that is no command"
+        if not isinstance(fds, list) or not all(len(pair) == 2 and isinstance(pair[0], int) for pair in fds):
+            return "hasup was ordered to start it with something that is no descriptor"
+        missing = [str(name) for _, name in fds if name != "null" and name not in self.store]
+        return f"hasup lost a descriptor: {', '.join(missing)}" if missing else ""
 
     def _fork(self, slot: Slot, generation: int, order: Message) -> None:
         marks = {"HASUP_INSTANCE": self.instance, "HASUP_SLOT": slot.name}
@@ -284,6 +292,13 @@ class Guardian:
         slot.empty = True
         slot.stop_clearing()
         self.core.tell({"event": "emptied", "slot": slot.name, "generation": generation, "killed": killed})
+
+
+def _attempt(what: str, deed: Callable[..., None], *arguments: Any) -> None:
+    try:
+        deed(*arguments)
+    except Exception as error:  # nonsense of a core must not take the guardian along
+        complain(f"{what} failed: {error!r}")
 
 
 def _failed(slot: str, generation: int, cause: str) -> Message:

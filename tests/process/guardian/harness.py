@@ -107,9 +107,20 @@ class CoreEnd:
 
 
 class Bench:
-    """One guardian; ``core`` is the test's end of the one that runs now."""
+    """One guardian; ``core`` is the test's end of the one that runs now.
 
-    def __init__(self, folder: Path, *, cgroup: bool = False, **options: Any) -> None:
+    ``patience`` sets constants of the guardian's modules, such as {"ending._PATIENCE_S": 0.1}.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cgroup: bool = False,
+        attend: bool = True,
+        patience: dict[str, float] | None = None,
+        **options: Any,
+    ) -> None:
         self.folder = folder
         self.instance = uuid.uuid4().hex
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,7 +134,7 @@ class Bench:
             "cgroup": cgroup, **options,
         }  # fmt: skip
         kept = [fd for fd in (*store.values(), options.get("lock_fd")) if fd is not None]
-        self.argv = [sys.executable, "-P", "-m", "hasup.guardian"]
+        self.argv = [sys.executable, "-P", *(_patched(patience) if patience else ("-m", "hasup.guardian"))]
         self.process = subprocess.Popen(
             [*self.argv, json.dumps(self.options)],
             env={**os.environ, "PYTHONPATH": SOURCE},
@@ -132,9 +143,8 @@ class Bench:
             stderr=self._errors,
         )
         self._ends: list[CoreEnd] = []
-        self.core = self.accept()
-        self.first = self.core.snapshot()
-        self.core.send({"op": "ready"})
+        if attend:
+            self.next_core()
 
     def accept(self) -> CoreEnd:
         """The end of the next core."""
@@ -222,17 +232,20 @@ class Bench:
             self._errors.close()
 
 
+def _patched(patience: dict[str, float]) -> list[str]:
+    lines = ["import sys, hasup.guardian.__main__ as main"]
+    for name, value in patience.items():
+        module, _, constant = name.partition(".")
+        lines.append(f"sys.modules['hasup.guardian.{module}'].{constant} = {value}")
+    return ["-c", "\n".join([*lines, "sys.exit(main.main())"])]
+
+
 def can_make_cgroups() -> bool:
     """Whether a cgroup v2 folder may be made here."""
     probe = cgroups.Cgroups(f"{uuid.uuid4().hex}", True)
     made = probe.folder is not None
     probe.close()
     return made
-
-
-def tree_code(body: str) -> str:
-    """Python that runs ``body`` with the modules that processes are made of."""
-    return f"import os, signal, sys, time\n{body}"
 
 
 def pids_in(path: Path, count: int) -> list[int]:
