@@ -201,6 +201,7 @@ class Proxy:
         backend.open -= 1
         flow.backend = flow.upstream = flow.client.peer = None
         flow.stage = WAITING
+        flow.plain = False
         self.wire.drop(upstream)
         self._failed(flow, backend, blame=True)
 

@@ -71,7 +71,7 @@ def test_large_first_message_survives_the_move_to_the_next(dispatcher):
 
 def test_a_backlog_that_was_never_accepted_moves_on(dispatcher):
     """The kernel took the connection for a replica that then died: nothing was sent, so the next one gets it."""
-    with listener() as first, Backend("web.2") as second:
+    with listener() as first, Backend("web.2", named("web.2")) as second:
         address = f"127.0.0.1:{first.getsockname()[1]}"
         web = dispatcher()
         web.table({"name": "web.1", "address": address, "weight": 1, "state": "ready"})
