@@ -57,7 +57,8 @@ def test_a_health_probe_finds_a_server_that_accepts_but_never_answers(hasup):
 
 def test_dependencies_come_first(hasup):
     hasup.start(
-        f'[programs.app]\ncommand = "sleep 100"\nready.after = "50ms"\ndepends_on = {{ db = "ready", task = "completed" }}\n'
+        '[programs.app]\ncommand = "sleep 100"\nready.after = "50ms"\n'
+        'depends_on = { db = "ready", task = "completed" }\n'
         f'[programs.db]\ncommand = "{PYTHON} -m hasup.demo.db --start 0.3"\nready.notify = true\n'
         f'[programs.task]\ncommand = "{PYTHON} -m hasup.demo.migrate"\nkind = "task"\ndepends_on = ["db"]\n'
     )

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+
 from tests.e2e.harness import alive, until
 
 PYTHON = "${HASUP_PYTHON}"
@@ -52,7 +53,7 @@ def test_a_leak_is_noticed(hasup):
 
 def test_a_busy_loop_is_noticed(hasup):
     hasup.start(
-        "[programs.busy]\ncommand = [\"sh\", \"-c\", \"while :; do :; done\"]\nready.after = '50ms'\n"
+        '[programs.busy]\ncommand = ["sh", "-c", "while :; do :; done"]\nready.after = \'50ms\'\n'
         'limits.cpu = { above = "20%", for = "1s" }\n'
     )
     after = hasup.wait("busy.1", "restarted", lambda r: r["restarts"] >= 1 and r["last"])

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.support.control import Running, serving
 
 from hasup.cli import run
+from tests.support.control import Running, serving
 
 
 class Ended(NamedTuple):

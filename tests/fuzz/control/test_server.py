@@ -8,12 +8,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.control import listen
 
 from hasup.control.server import LATER, ControlServer
 from hasup.loop import Loop
 from hasup.protocol import control
 from hasup.protocol.control import ControlError
+from tests.support.control import listen
 
 
 def refuse(_params: Any, _peer: Any) -> None:

@@ -29,10 +29,9 @@ def command() -> None:
 
 def serve(handed: dict[str, Any]) -> None:
     """The stand-in itself."""
-    from tests.support.cli import program, replica, status
-
     from hasup.control.server import ControlServer
     from hasup.loop import Loop
+    from tests.support.cli import program, replica, status
 
     if MODE == "dies":
         sys.exit("no luck today")

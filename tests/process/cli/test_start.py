@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.control import serving
 
 from hasup.cli import launch, statedir
 from hasup.cli.errors import Failure
 from hasup.control.client import ControlClient, NotRunning
 from hasup.control.server import LATER
+from tests.support.control import serving
 
 ROOT = Path(__file__).parents[3]
 FAKE = Path(__file__).with_name("fake_guardian.py")

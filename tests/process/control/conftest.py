@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.control import listen
 
 from hasup.control.server import ControlServer
 from hasup.loop import Loop
+from tests.support.control import listen
 
 
 class Clock:

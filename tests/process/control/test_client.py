@@ -3,12 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.control import listen, serving
 
 from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRunning
 from hasup.control.server import LATER
 from hasup.protocol import control
 from hasup.protocol.control import ControlError
+from tests.support.control import listen, serving
 
 
 def test_a_call(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.process.dispatch.harness import PATIENCE_S, SOURCE, Backend, listener, read_all
 
 

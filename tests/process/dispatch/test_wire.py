@@ -7,6 +7,7 @@ import struct
 import threading
 
 import pytest
+
 from tests.process.dispatch.harness import Backend, echo, eventually, listener, read_all
 
 SIZE = 50_000_000

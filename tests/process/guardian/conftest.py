@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.process.guardian.harness import Bench, Benches, can_make_cgroups
 
 

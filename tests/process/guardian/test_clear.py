@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.process.guardian.harness import SOURCE, Bench, lives, pids_in, state_of, wait_until
 
 FOREVER = ["sleep", "1000"]

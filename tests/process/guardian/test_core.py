@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.process.guardian.harness import Bench, lives, state_of, wait_until
 
 from hasup.protocol.guardian import MAX_FRAME
 from hasup.version import __version__
+from tests.process.guardian.harness import Bench, lives, state_of, wait_until
 
 FOREVER = ["sleep", "1000"]
 Start = Callable[..., Bench]

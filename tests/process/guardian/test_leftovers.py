@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.process.guardian.harness import SOURCE, Bench, lives, pids_in
-
 from hasup.guardian import cgroups
 from hasup.guardian.leftovers import end_leftovers
+from tests.process.guardian.harness import SOURCE, Bench, lives, pids_in
 
 
 def kill_both(bench: Bench) -> None:

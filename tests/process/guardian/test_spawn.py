@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from tests.process.guardian.harness import Bench
 
 FOREVER = ["sleep", "1000"]

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.process.guardian.harness import Bench, lives, pids_in, wait_until
-
 from hasup.version import __version__
+from tests.process.guardian.harness import Bench, lives, pids_in, wait_until
 
 FOREVER = ["sleep", "1000"]
 Start = Callable[..., Bench]

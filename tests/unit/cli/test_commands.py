@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.cli import Place, program, replica, status
 
 from hasup.cli.commands import NAMES, SECTIONS
 from hasup.control.server import LATER
 from hasup.protocol.control import ControlError
+from tests.support.cli import Place, program, replica, status
 
 OK = {"ok": True, "replicas": [{"name": "web.1", "state": "running", "reason": "ready"}], "failed": []}
 FAILED = {

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from tests.support.cli import Place
 
 from hasup.cli.eventlist import line
 from hasup.cli.terminal import Terminal
 from hasup.journal import Journal, read_events
 from hasup.model.status import EventRecord
+from tests.support.cli import Place
 
 PLAIN = Terminal(colour=False, unicode=True, width=None, interactive=False)
 

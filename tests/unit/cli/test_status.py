@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.support.cli import Place, last, program, replica, status
 
 from hasup.cli.statusview import page
 from hasup.cli.terminal import Terminal
+from tests.support.cli import Place, last, program, replica, status
 
 NOW = datetime.fromisoformat("2026-01-31T12:00:00Z").timestamp()
 WIDE = Terminal(colour=False, unicode=True, width=None, interactive=False)
