@@ -37,6 +37,9 @@ def guarded(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
+        faults = getattr(error, "faults", None)  # ConfigError, without importing hasup.config for the sake of asking
+        if faults is not None:
+            return _configuration(error, faults)
         message, exit_code = explain(error)
         say(message)
         return exit_code
@@ -44,7 +47,10 @@ def guarded(work: Callable[[], int]) -> int:
 
 def say(message: str) -> None:
     """Tell the user on stderr, line by line, as ``hasup: …``."""
-    text = "".join(f"hasup: {line}\n" for line in message.splitlines())
+    _write("".join(f"hasup: {line}\n" for line in message.splitlines()))
+
+
+def _write(text: str) -> None:
     sys.stderr.write(text.encode("utf-8", "backslashreplace").decode())
     sys.stderr.flush()
 
@@ -60,16 +66,15 @@ def explain(error: Exception) -> tuple[str, int]:
             return str(error), NOT_RUNNING
         case ConnectionLost() | NoAnswer():
             return str(error), FAILED
-    faults = getattr(error, "faults", None)  # ConfigError, without importing hasup.config for the sake of asking
-    if faults is not None:
-        return _faults(error, faults), USAGE
     return _internal(error)
 
 
-def _faults(error: Exception, faults: list[object]) -> str:
-    if len(faults) < 2:
-        return str(faults[0] if faults else error)
-    return "\n".join([*(str(fault) for fault in faults), f"{len(faults)} faults in the configuration"])
+def _configuration(error: Exception, faults: list[object]) -> int:
+    """Every fault on a line of its own that begins with the place, as editors want it; then what follows from them."""
+    _write("".join(f"{fault}\n" for fault in faults))
+    count = f"{len(faults)} faults" if len(faults) != 1 else "1 fault"
+    say(f"{count} in {getattr(error, 'file', None) or 'the configuration'}; nothing was changed")
+    return USAGE
 
 
 def _internal(error: Exception) -> tuple[str, int]:
