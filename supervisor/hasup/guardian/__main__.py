@@ -14,13 +14,12 @@ import sys
 from typing import Any
 
 from hasup.guardian.guardian import Guardian
-from hasup.guardian.spawn import complain
+from hasup.guardian.spawn import CAUGHT, complain
 from hasup.guardian.tree import children
 from hasup.guardian.upgrade import inherited, read_state, resume
 from hasup.loop import EXITS, Loop
 
 _PR_SET_CHILD_SUBREAPER = 36
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -31,7 +30,7 @@ class Signals:
         self._guardian = guardian
         self._read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, *_FORWARDED):
+        for number in CAUGHT:
             signal.signal(number, _heard)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         guardian.loop.add(self._read, lambda _mask: self.take(), order=EXITS)

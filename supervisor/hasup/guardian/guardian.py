@@ -167,6 +167,8 @@ class Guardian:
             return "hasup was ordered to start something that is no command"
         if not isinstance(fds, list) or not all(len(pair) == 2 and isinstance(pair[0], int) for pair in fds):
             return "hasup was ordered to start it with something that is no descriptor"
+        if not isinstance(order.get("env") or {}, dict):
+            return "hasup was ordered to start it with something that is no environment"
         missing = [str(name) for _, name in fds if name != "null" and name not in self.store]
         return f"hasup lost a descriptor: {', '.join(missing)}" if missing else ""
 

@@ -11,7 +11,10 @@ from typing import Any
 _MAX_FDS = 1 << 20
 _MAX_REPORT = 4000
 _NO_CGROUP = b"\0"  # first in a report: the child could not enter its cgroup
-_CATCHABLE = [int(number) for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+CAUGHT = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# Ignored by Python, or by whoever started hasup (nohup, a shell's background jobs).
+_IGNORED = [number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN]
+_INHERITED = dict(os.environ)
 
 
 class Report:
@@ -52,18 +55,19 @@ def spawn(
     descriptor is the caller's to close. Raises OSError when the machine has no process or descriptor left. The child
     leads a session of its own.
     """
+    env = _environment(order)
     report, failed = os.pipe2(os.O_CLOEXEC)
     # A signal that reached the child before its exec would otherwise be told to the guardian's loop, as its own.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _CATCHABLE)
+    signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(order, fds, cgroup, failed, files)
+            _become(order, env, fds, cgroup, failed, files)
     except OSError:
         os.close(report)
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
         os.close(failed)
     os.set_blocking(report, False)
     return pid, Report(report)
@@ -71,6 +75,7 @@ def spawn(
 
 def _become(
     order: dict[str, Any],
+    env: dict[str, str],
     fds: list[tuple[int, int]],
     cgroup: str | None,
     failed: int,
@@ -82,7 +87,8 @@ def _become(
         os.setsid()
         if cgroup is not None and not _join(cgroup):
             os.write(failed, _NO_CGROUP)
-        env = _environment(order)
+        for name in order.get("pid_env") or ():
+            env[name] = str(os.getpid())
         failed = _place(fds, failed)
         stage = "limits"
         _limit(order, files)
@@ -113,22 +119,14 @@ def _limit(order: dict[str, Any], files: tuple[int, int] | None) -> None:
 
 def _default_signals() -> None:
     """Nothing ignored, nothing caught, nothing blocked: what came in meanwhile takes effect here."""
-    for number in _CATCHABLE:
-        if signal.getsignal(number) != signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
+    for number in (*CAUGHT, *_IGNORED):
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _environment(order: dict[str, Any]) -> dict[str, str]:
-    env = dict(os.environ)
-    for name, value in (order.get("env") or {}).items():
-        if value is None:
-            env.pop(name, None)
-        else:
-            env[name] = value
-    for name in order.get("pid_env") or ():
-        env[name] = str(os.getpid())
-    return env
+    env: dict[str, str | None] = _INHERITED | (order.get("env") or {})
+    return {name: value for name, value in env.items() if value is not None}
 
 
 def _join(cgroup: str) -> bool:
@@ -185,22 +183,24 @@ def _exec(argv: list[str], env: dict[str, str]) -> None:
     program = argv[0]
     if "/" in program:
         os.execve(program, argv, env)
-    denied: OSError | None = None
+    found: OSError | None = None
     for folder in env.get("PATH", os.defpath).split(os.pathsep):
-        try:
-            os.execve(os.path.join(folder or ".", program), argv, env)
-        except (FileNotFoundError, NotADirectoryError):
+        path = os.path.join(folder or ".", program)
+        if not os.access(path, os.F_OK):  # far cheaper than to try
             continue
-        except PermissionError as error:
-            denied = error
-    raise denied or FileNotFoundError(errno.ENOENT, "not in PATH", program)
+        try:
+            os.execve(path, argv, env)
+        except (FileNotFoundError, PermissionError) as error:  # its interpreter is not there; it is not executable
+            found = error
+    raise found or FileNotFoundError(errno.ENOENT, "not in PATH", program)
 
 
 def words(stage: str, error: BaseException, order: dict[str, Any]) -> str:
     """Why a child could not be started, for the operator."""
     number = error.errno if isinstance(error, OSError) else None
     reason = (os.strerror(number) if number else str(error) or type(error).__name__).lower()
-    program, directory = (order.get("argv") or ["?"])[0], order.get("directory")
+    program = getattr(error, "filename", None) or order["argv"][0]
+    directory = order.get("directory")
     if stage == "directory":
         missing = number == errno.ENOENT
         return f"directory {directory} does not exist" if missing else f"cannot enter directory {directory}: {reason}"

@@ -61,6 +61,11 @@ def test_causes_that_lie_in_a_script(bench: Bench, tmp_path: Path) -> None:
     assert bench.failure([path]).startswith(f"{path}: permission denied (is it executable")
     path = script(tmp_path, "#!/no/such -x\n")
     assert bench.failure([path]) == f"{path}: bad interpreter: /no/such does not exist (in its first line)"
+    in_path = {"PATH": f"/nowhere:{tmp_path}:/usr/bin"}
+    assert (
+        bench.failure(["script"], env=in_path)
+        == f"{path}: bad interpreter: /no/such does not exist (in its first line)"
+    )
     path = script(tmp_path, "echo no first line\n")
     assert bench.failure([path]).startswith(f"{path}: not an executable format")
 
