@@ -14,7 +14,7 @@ FOREVER = ["sleep", "1000"]
 
 
 def script(folder: Path, text: str, mode: int = 0o755) -> str:
-    path = folder / "script"
+    path = folder / "odd-script"
     path.write_text(text)
     path.chmod(mode)
     return str(path)
@@ -63,7 +63,7 @@ def test_causes_that_lie_in_a_script(bench: Bench, tmp_path: Path) -> None:
     assert bench.failure([path]) == f"{path}: bad interpreter: /no/such does not exist (in its first line)"
     in_path = {"PATH": f"/nowhere:{tmp_path}:/usr/bin"}
     assert (
-        bench.failure(["script"], env=in_path)
+        bench.failure(["odd-script"], env=in_path)
         == f"{path}: bad interpreter: /no/such does not exist (in its first line)"
     )
     path = script(tmp_path, "echo no first line\n")
