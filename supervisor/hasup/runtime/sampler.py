@@ -48,9 +48,10 @@ class Sampler:
 
     def unwatch(self, slot: str) -> None:
         """No more; unknown slots are ignored."""
-        self._watched.pop(slot, None)
-        self._due.pop(slot, None)
-        self._before.pop(slot, None)
+        if self._watched.pop(slot, None) is not None:
+            del self._due[slot]
+            self._before.pop(slot, None)
+            self._arm()
 
     def measure(self, alive: Mapping[str, tuple[int, str | None]]) -> dict[str, Reading]:
         """What each of these (slot to main pid and cgroup) uses now; processor time since it was last asked for."""
