@@ -9,7 +9,7 @@ from _random import Random
 from hasup.dispatch.service import Service
 from hasup.dispatch.settings import BadSettings, Settings
 
-_OTHER_DESCRIPTORS = 256  # pipes, standard streams, channels, and sockets that are being closed
+_OTHER_DESCRIPTORS = 64  # standard streams, channels, and sockets that are being closed
 
 
 def main() -> int:

@@ -8,21 +8,10 @@ OPEN = 2
 CLOSED = 3
 
 
-class Pipe:
-    """A kernel pipe that bulk data is spliced through; ``held`` bytes are in it."""
-
-    __slots__ = ("held", "read_fd", "write_fd")
-
-    def __init__(self, read_fd: int, write_fd: int) -> None:
-        self.read_fd = read_fd
-        self.write_fd = write_fd
-        self.held = 0
-
-
 class End:
     """One of the two sockets (non-blocking), and the way of the bytes that come from it."""
 
-    __slots__ = ("done", "fd", "flow", "full", "held", "is_client", "peer", "pipe", "ready", "shut", "tcp")
+    __slots__ = ("done", "fd", "flow", "held", "is_client", "peer", "ready", "shut", "tcp")
 
     def __init__(self, fd: int, flow: "Flow", is_client: bool, tcp: bool) -> None:
         self.fd = fd
@@ -31,11 +20,9 @@ class End:
         self.tcp = tcp
         self.peer: End | None = None
         self.held = b""  # read from the peer, and not yet taken by this socket
-        self.pipe: Pipe | None = None  # on the way from this socket to the peer
         self.ready = False  # there may be something to read
         self.done = False  # nothing more is read from it: end of file, or nowhere to put it
         self.shut = False  # nothing more is written to it
-        self.full = 0  # so many reads in a row filled the buffer: bulk data
 
 
 class Flow:

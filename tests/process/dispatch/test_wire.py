@@ -68,7 +68,7 @@ def test_large_transfers_both_ways(dispatcher, family):
 
 
 def test_odd_sizes_arrive_whole(dispatcher):
-    """Around the sizes of the buffer, and of a pipe."""
+    """Around the sizes of the buffer."""
     with Backend("web.1") as backend:
         web = dispatcher()
         web.table(backend)
