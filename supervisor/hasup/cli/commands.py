@@ -7,6 +7,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "start": "Start hasup, or programs of a running one.",
         "stop": "Stop programs, or everything and hasup itself.",
         "restart": "Stop programs and start them again, at once.",
+        "reload": "Read the configuration again, or replace programs one by one.",
         "scale": "Change how many replicas of a program run.",
         "signal": "Send a signal to programs.",
     },
@@ -17,6 +18,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Set up": {
         "init": "Write a first hasup.toml.",
+        "diff": "Show what a reload would change.",
         "check": "Check the configuration.",
         "config": "Show the configuration with every default filled in.",
         "schema": "Print the JSON Schema of hasup.toml, for editors.",

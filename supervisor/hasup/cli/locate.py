@@ -11,6 +11,7 @@ from typing import Any, Final
 from hasup.control.client import SOCKET_NAME
 
 _DEFAULT: Final = ".hasup"
+_SERVICES: Final = "/var/lib/hasup"
 
 
 def state_dir(config: str | None, environ: Mapping[str, str], cwd: str) -> str:
@@ -100,7 +101,27 @@ def _guesses(file: str, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _default(file: str, environ: Mapping[str, str]) -> str:
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd lists several with colons
-    return _beside(file, given or _DEFAULT)
+    beside = _beside(file, given or _DEFAULT)
+    if given or os.path.exists(os.path.join(beside, SOCKET_NAME)):
+        return beside
+    return _of_a_service(file) or beside
+
+
+def _of_a_service(file: str) -> str | None:
+    """The state directory that the unit of ``hasup export systemd`` gets, when a hasup runs there."""
+    import re
+
+    try:
+        text = _read(file).decode(errors="replace")
+    except OSError:
+        return None
+    named = re.search(r"""^\s*name\s*=\s*["']([^"'/$]+)["']""", text, re.MULTILINE)
+    folder = os.path.basename(os.path.dirname(os.path.abspath(file)))
+    for name in dict.fromkeys([*([named[1]] if named else []), folder]):
+        path = os.path.join(_SERVICES, name)
+        if os.path.exists(os.path.join(path, SOCKET_NAME)):
+            return path
+    return None
 
 
 def _beside(file: str, path: str) -> str:

@@ -53,14 +53,14 @@ def stop(step: Step, why: str) -> None:
         step.set(failing=None, failing_detail="")
 
 
-def restart_now(step: Step, why: str) -> None:
-    """Stop and start at once; what does not run is started."""
+def restart_now(step: Step, why: str, result: Result = Result.OPERATOR) -> None:
+    """Stop and start at once; what does not run is started. ``result`` is what the run is said to have ended by."""
     replica = step.replica
     if step.ending:
         return
     if replica.state in (_S.STARTING, _S.RUNNING):
         step.set(wanted=True, settled=False, restarts=replica.restarts + 1)
-        ask_to_end(step, why)
+        ask_to_end(step, why, result, why)
         step.set(then_start=True)
     elif replica.state is _S.STOPPING:
         step.set(wanted=True, settled=False, then_start=True, failing=None)

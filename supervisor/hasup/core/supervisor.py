@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from hasup.core import groups, names, replica
+from hasup.core import groups, names, replica, rolling
+from hasup.core.diff import Difference, difference
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
 from hasup.core.restart import jitter
+from hasup.core.rolling import Rolling
 from hasup.core.step import Step
 from hasup.model import events as ev
 from hasup.model.actions import Action, Exit, Forget, Note
@@ -33,6 +35,7 @@ class Own(msgspec.Struct, omit_defaults=True):
     exit_code: int = 0
     killing: bool = False
     group_history: dict[str, list[float]] = {}
+    rolling: dict[str, Rolling] = {}  # program -> its rolling restart under way
 
 
 class Supervisor:
@@ -147,6 +150,7 @@ class Supervisor:
         actions += self._own_events(event, now)
         while self._wake:
             actions += self._look_at_dependants(now)
+        actions += self._go_on_rolling(now)
         actions += self._go_on_ending(now)
         return actions
 
@@ -283,8 +287,7 @@ class Supervisor:
                     actions += self._step(
                         waiting.name, lambda step: replica.launch(step, "what it waited for is there"), now
                     )
-        if self._own.scale:
-            actions += self._remove_surplus(name)
+        actions += self._remove_surplus(name)
         return actions
 
     def _take_along(self, failed: Replica, now: float) -> list[Action]:
@@ -326,6 +329,8 @@ class Supervisor:
         match event:
             case ev.Scale(program, count, by):
                 return self._scale(program, count, by, now)
+            case ev.Roll(slots, by):
+                return self._roll(slots, by)
             case ev.Shutdown(reason, code, at_once):
                 return self._end(reason, code, now, at_once or self.stopping)
             case _:
@@ -354,6 +359,8 @@ class Supervisor:
 
     def _remove_surplus(self, name: str) -> list[Action]:
         """Slots beyond the number wanted go when they are at rest."""
+        if name not in self._programs:
+            return []
         count = self._programs[name].replicas
         gone = [
             r.name
@@ -365,7 +372,96 @@ class Supervisor:
             self._scheduled.pop(slot, None)
             self._dirty.discard(slot)
             self._forgotten.add(slot)
+        if name not in self._config.programs and not any(r.program == name for r in self.replicas.values()):
+            del self._programs[name]
         return [Forget(slot) for slot in gone]
+
+    # --- changing things while they run -----------------------------------------------------------------------------
+    def _roll(self, slots: Iterable[str], by: str) -> list[Action]:
+        """Replace these one by one; what does not run is left to start by itself."""
+        asked = [slot for slot in slots if slot in self.replicas]
+        for slot in asked:
+            known = self.replicas[slot]
+            serves = self.spec(slot).internal and len(asked) > 1  # what serves a program goes on meanwhile
+            if known.state in (State.STARTING, State.RUNNING) and not serves:
+                plan = self._own.rolling.setdefault(known.program, Rolling([], by))
+                if slot not in plan.left:
+                    plan.left.append(slot)
+        self._dirty.add("")
+        return []
+
+    def _go_on_rolling(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for name, plan in list(self._own.rolling.items()):
+            state = rolling.verdict(plan, self.replicas.get(plan.current or ""))
+            if self.stopping or state == "failed":
+                del self._own.rolling[name]
+                self._dirty.add("")
+                if state == "failed":
+                    reason = f"{plan.current} did not become ready; {len(plan.left)} replicas were left as they were"
+                    actions.append(Note("reload-failed", reason, name))
+            elif state == "next":
+                actions += self._roll_next(name, plan, now)
+        return actions
+
+    def _roll_next(self, name: str, plan: Rolling, now: float) -> list[Action]:
+        self._dirty.add("")
+        if not plan.left:
+            del self._own.rolling[name]
+            return [Note("reloaded", f"all replicas were replaced one by one, as {plan.by} asked", name)]
+        plan.current = plan.left.pop(0)
+        known = self.replicas.get(plan.current)
+        plan.generation = known.generation if known is not None else 0
+        if known is None or known.state not in (State.STARTING, State.RUNNING):
+            return []
+        return self._step(
+            plan.current, lambda step: replica.restart_now(step, f"reloaded by {plan.by}", Result.RELOAD), now
+        )
+
+    def is_rolling(self, programs: Iterable[str]) -> bool:
+        """Whether a rolling restart of one of these programs is under way."""
+        return any(name in self._own.rolling for name in programs)
+
+    def apply(self, config: Config, now: float) -> tuple[Difference, list[Action]]:
+        """Go over to another configuration: only what differs is touched."""
+        found = difference(self._config, config)
+        running = self._programs
+        self._configure(config)
+        for name, program in running.items():  # what is removed stays known until its replicas are gone
+            self._programs.setdefault(name, replace(program, replicas=0, depends_on={}))
+        for name in (*found.added, *found.changed):
+            scaled = self._own.scale.get(name)
+            if any(change.option == "replicas" for change in found.changed.get(name, ())):
+                self._own.scale.pop(name, None)
+            elif scaled is not None:
+                self._programs[name] = replace(self._programs[name], replicas=scaled)
+        self._plan = Plan(self._programs, self._of)
+        self._dirty.add("")
+        return found, self._carry_over(found, now)
+
+    def _carry_over(self, found: Difference, now: float) -> list[Action]:
+        actions: list[Action] = []
+        restarted, why = found.restarted(), "restarted: its configuration changed"
+        for name in found.removed:
+            actions += self._stop_beyond(name, 0, "stopped: it is not in the configuration any more", now)
+        for name in (*found.added, *found.changed):
+            program = self._programs[name]
+            fresh = self._resize(name, program.replicas)
+            actions += self._stop_beyond(name, program.replicas, "stopped: the configuration wants fewer", now)
+            wanted = program.autostart if name in found.added else any(r.wanted for r in self._of(name))
+            if wanted:
+                for slot in fresh:
+                    actions += self._step(slot, lambda step: replica.start(step, "hasup reload"), now)
+            for known in self._of(name) if name in restarted else ():
+                if known.wanted and known.name not in fresh:
+                    actions += self._step(known.name, lambda step: replica.restart_now(step, why, Result.RELOAD), now)
+            self._wake[name] = None
+        self._wake.update(dict.fromkeys(found.removed))
+        return actions
+
+    def _stop_beyond(self, name: str, count: int, why: str, now: float) -> list[Action]:
+        beyond = [r.name for r in self.replicas.values() if r.program == name and r.index > count]
+        return [action for slot in beyond for action in self._step(slot, lambda step: replica.stop(step, why), now)]
 
     def _end(self, reason: str, code: int, now: float, at_once: bool = False) -> list[Action]:
         """Stop everything, those first that others do not need."""

@@ -140,6 +140,13 @@ class Restart(Event, frozen=True):
     by: str = "operator"
 
 
+class Roll(Event, frozen=True):
+    """Replace these replicas one by one, the next when the one before is ready again."""
+
+    slots: tuple[str, ...]
+    by: str = "operator"
+
+
 class Scale(Event, frozen=True):
     """Change the number of a program's replicas."""
 

@@ -1,9 +1,14 @@
 """The core process put together: the guardian's news to decisions, decisions to orders, changes to the onlookers."""
 
 import os
+import sys
 from collections.abc import Iterator
 
+import msgspec
+
+from hasup.config import expand
 from hasup.core import Supervisor
+from hasup.core.diff import Difference
 from hasup.journal import Journal
 from hasup.logs.own import OwnLog
 from hasup.logs.sinks import Sinks
@@ -18,6 +23,7 @@ from hasup.runtime import proc
 from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
 from hasup.runtime.engine import Engine
+from hasup.runtime.internal import CONSOLE, prepare
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
 from hasup.runtime.notify import NotifySockets
@@ -30,6 +36,8 @@ from hasup.runtime.snapshot import Snapshot, exited
 from hasup.runtime.spawning import Spawner
 from hasup.runtime.statusdoc import StatusPage
 from hasup.runtime.watching import Watching
+
+_REREAD_S = 120.0
 
 
 class Core:
@@ -99,7 +107,7 @@ class Core:
         if restarted:
             self.supervisor.restore(blobs, self.loop.now())
         for slot in snapshot.slots.values():
-            self._adopt(slot.slot, slot.cgroup)
+            self._adopt(slot.slot, slot.generation, slot.cgroup)
             for event in [] if is_job(slot.slot) else slot.news():
                 self.engine.feed(event)
         self._changed(list(self.supervisor.replicas))
@@ -111,7 +119,7 @@ class Core:
             self.engine.feed(ev.Start(tuple(self._autostart()), by="hasup"))
         self.engine.order("", {"op": "ready"})
 
-    def _adopt(self, slot: str, cgroup: str | None) -> None:
+    def _adopt(self, slot: str, generation: int, cgroup: str | None) -> None:
         """A slot of the guardian's: one of ours, a job nobody waits for, or one that is not configured any more."""
         if is_job(slot):
             self.jobs.abandon(slot)
@@ -120,6 +128,12 @@ class Core:
             self.effects.open_streams(slot)
             if f"notify:{slot}" in self.store:
                 self.notify.adopt(slot, os.dup(self.store[f"notify:{slot}"]))
+        elif slot not in ("", Ports.BLOB):
+            self._end_unknown(slot, generation)
+
+    def _end_unknown(self, slot: str, generation: int) -> None:
+        """A program that was taken out of the configuration just before the core before this one died."""
+        self.engine.order(slot, {"op": "clear", "slot": slot, "generation": generation, "grace_s": 0.0})
 
     def _autostart(self) -> Iterator[str]:
         """What starts with hasup: what is configured so, or only what ``hasup start NAME…`` named."""
@@ -145,6 +159,8 @@ class Core:
             self.jobs.take(message)
         elif slot in self.supervisor.replicas:
             self._hear_of(slot, kind, message)
+        elif kind == "emptied":
+            self.engine.order(slot, {"op": "forget", "slot": slot})
 
     def _hear_of(self, slot: str, kind: str, message: Message) -> None:
         generation = message["generation"]
@@ -205,6 +221,58 @@ class Core:
         self.journal.close(2.0)
         self.engine.order("", {"op": "exit", "code": code})
 
+    # --- another configuration ---------------------------------------------------------------------------------------
+    def reload(self, written: Config) -> Difference:
+        """Go over to ``written`` (without hasup's own programs): only what differs is touched."""
+        console = CONSOLE in self.config.programs
+        config = prepare(written, python=self._python(), console=console)
+        if console:  # it keeps what it was started with
+            config = msgspec.structs.replace(
+                config, programs=config.programs | {CONSOLE: self.config.programs[CONSOLE]}
+            )
+        before, self.config, self.spawner.config = self.config, config, config
+        found, actions = self.supervisor.apply(config, self.loop.now())
+        self._keep_config(config)
+        self._close_sockets(before)
+        for action in actions:
+            self.effects.perform(action)
+        return found
+
+    def reread(self) -> None:
+        """Read the file again (SIGHUP), in a process of its own, which then asks for :meth:`reload` like anybody."""
+        argv = [*self._python(), "-m", "hasup", "reload", "-c", self.config.file]
+        env: dict[str, str | None] = dict.fromkeys(expand.OWN_NAMES)
+        order: Message = {"op": "spawn", "argv": argv, "env": env, "directory": os.path.dirname(self.config.file)}
+
+        def done(code: int | None, output: str) -> None:
+            if code != 0:
+                self.recorder.trouble(f"reload failed, the old configuration goes on: {output or 'no reason given'}")
+
+        self.jobs.run("hasup/reload", order, _REREAD_S, done)
+
+    def _python(self) -> tuple[str, ...]:
+        """The interpreter and flags that this process runs on."""
+        return (sys.executable, *(("-E",) if sys.flags.ignore_environment else ()), "-P")
+
+    def _keep_config(self, config: Config) -> None:
+        fd = os.memfd_create("hasup-config", os.MFD_CLOEXEC)
+        with open(os.dup(fd), "wb") as file:
+            file.write(msgspec.json.encode(config))
+        old = self.store["config"]
+        self.store.keep(self.engine.frame, "", {"config": fd})
+        os.close(old)
+
+    def _close_sockets(self, before: Config) -> None:
+        """Listening sockets whose address is not wanted any more; logs whose place changed."""
+        for name, program in before.programs.items():
+            now = self.config.programs.get(name)
+            if program.listen is not None and (now is None or now.listen is None or _elsewhere(program, now)):
+                self.store.drop(self.engine.frame, "", [f"listen:{name}"])
+            if now is not None and program.logs != now.logs:
+                for replica in self._replicas_of(now):
+                    self.sinks.close(replica.name)
+                    self.effects.open_streams(replica.name)
+
     # --- what the readers ask ---------------------------------------------------------------------------------------
     def trouble(self, key: str, text: str | None) -> None:
         """Something of hasup's own does not work (or works again: ``text`` is None); supervision goes on."""
@@ -240,3 +308,7 @@ class Core:
         usage = self.sampler.measure(alive)
         troubles = tuple(self.troubles.values())
         return self.page.build(self.config, self.loop.now(), usage, troubles, self.supervisor.stopping)
+
+
+def _elsewhere(before: Program, now: Program) -> bool:
+    return before.listen is not None and now.listen is not None and before.listen.address != now.listen.address

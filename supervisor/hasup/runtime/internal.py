@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from hasup.config import expand
-from hasup.model.spec import Config, Heartbeat, Logs, Program, Ready, Restart, Stop
+from hasup.model.spec import Config, Heartbeat, Listen, Logs, Program, Ready, Restart, Stop
 
 CONSOLE = ":console"
 _PYTHON = (sys.executable, "-P")  # -P: the working directory is no place to import from
@@ -37,6 +37,7 @@ def _dispatcher(program: Program, config: Config, python: Sequence[str]) -> Prog
         name=f"{program.name}:dispatcher",
         command=(*python, "-m", "hasup.dispatch"),
         directory=config.supervisor.state_dir,
+        env={"HASUP_DISPATCH": expand.escape(json.dumps(_dispatch_options(program.name, program.listen)))},
         autostart=program.autostart,
         ready=Ready(notify=True, timeout=20.0),
         restart=Restart(policy="always", delay=0.0, max_delay=1.0, reset_after=10.0),
@@ -46,6 +47,22 @@ def _dispatcher(program: Program, config: Config, python: Sequence[str]) -> Prog
         internal=True,
         owner=program.name,
     )
+
+
+def _dispatch_options(name: str, listen: Listen) -> dict[str, object]:
+    """What the dispatcher is told. The address is told so that a new one makes a new dispatcher."""
+    return {
+        "name": name,
+        "address": listen.address,
+        "listen_fd": 3,
+        "control_fd": 4,
+        "balance": listen.balance,
+        "weights": listen.weights,
+        "drain_timeout": listen.drain_timeout,
+        "queue_timeout": listen.queue_timeout,
+        "connect_timeout": listen.connect_timeout,
+        "max_connections": listen.max_connections,
+    }
 
 
 def _console(config: Config, python: Sequence[str]) -> Program:

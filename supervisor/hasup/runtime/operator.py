@@ -9,13 +9,18 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from hasup.control.server import LATER, ControlServer, Later, Peer
 from hasup.core import UnknownName
+from hasup.core.diff import Difference
 from hasup.model import events as ev
 from hasup.model.actions import Note
+from hasup.model.spec import Config
 from hasup.model.state import Replica, State
 from hasup.model.status import EventRecord, Status
 from hasup.protocol.control import INVALID_PARAMS, ControlError, RequestId
+from hasup.runtime.internal import without_internal
 from hasup.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +41,7 @@ class Operator:
         methods = {
             "status": self._status, "version": self._version, "start": self._start, "stop": self._stop,
             "restart": self._restart, "shutdown": self._shutdown, "scale": self._scale, "signal": self._signal,
-            "settled": self._settled, "follow": self._follow,
+            "settled": self._settled, "follow": self._follow, "reload": self._reload, "config": self._config,
         }  # fmt: skip
         listener = socket.socket(fileno=os.dup(core.store["control"]))
         self._server = ControlServer(
@@ -50,6 +55,8 @@ class Operator:
         if number in (signal.SIGINT, signal.SIGTERM):
             self._interrupts += 1
             self._core.engine.feed(ev.Shutdown(f"{name} to hasup", now=self._interrupts > 1))
+        elif number == signal.SIGHUP:
+            self._core.reread()
         else:
             self._core.recorder.note(Note("signal", f"hasup got {name} and has no use for it"))
 
@@ -127,6 +134,42 @@ class Operator:
 
         return self._when(params, peer, (), done)
 
+    def _reload(self, params: Answer, peer: Peer) -> Answer | Later:
+        """With ``config`` (JSON text): go over to that configuration; with ``names``: replace those one by one."""
+        if "config" in params:
+            return self._apply(params, peer)
+        slots = self._named(params)
+        self._core.engine.feed(ev.Roll(slots, by=_who(peer)))
+        programs = {self._core.supervisor.replicas[slot].program for slot in slots}
+        settled = self._once(slots, _is_settled)
+        return self._when(
+            params, peer, slots, lambda: None if self._core.supervisor.is_rolling(programs) else settled()
+        )
+
+    def _apply(self, params: Answer, peer: Peer) -> Answer | Later:
+        try:
+            written = msgspec.json.decode(_typed(params, "config", str), type=Config)
+        except msgspec.MsgspecError as error:
+            raise ControlError(f"this is no configuration: {error}", code=INVALID_PARAMS, exit_code=2) from error
+        if written.supervisor.state_dir != self._core.config.supervisor.state_dir:
+            raise ControlError("state_dir can't change while hasup runs: stop it first", exit_code=1)
+        found = self._core.reload(written)
+        what = summary(found)
+        self._core.recorder.note(Note("reload", f"{what}, as {_who(peer)} asked"))
+        touched = {*found.added, *found.restarted()}
+
+        def done() -> Answer | None:
+            known = [r for r in self._core.supervisor.replicas.values() if r.program in touched]
+            if not all(_is_settled(replica) for replica in known):
+                return None
+            return _outcome(known) | {"summary": what}
+
+        return self._when(params, peer, (), done)
+
+    def _config(self, _params: Answer, _peer: Peer) -> Answer:
+        """The configuration in force, as the operator wrote it and with every default."""
+        return {"config": msgspec.json.encode(without_internal(self._core.config)).decode()}
+
     def _signal(self, params: Answer, peer: Peer) -> Answer:
         number = _signal_number(_typed(params, "signal", str))
         sent = []
@@ -200,6 +243,17 @@ class Operator:
             return True
         group = self._core.config.supervisor.control_group
         return group is not None and _is_member(uid, gid, group)
+
+
+def summary(found: Difference) -> str:
+    """A difference in one line, hasup's own programs left out."""
+    kinds = {"added": found.added, "removed": found.removed, "restarted": found.restarted(), "changed": found.changed}
+    parts = []
+    for word, names in kinds.items():
+        shown = [name for name in names if ":" not in name and (word != "changed" or name not in found.restarted())]
+        if shown:
+            parts.append(f"{word} {', '.join(shown)}")
+    return "; ".join(parts) or "nothing differs"
 
 
 def _reply(peer: Peer, request: RequestId, result: Answer) -> Callable[[], None]:

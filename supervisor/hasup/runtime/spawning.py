@@ -1,7 +1,6 @@
 """From a program's specification to the guardian's ``spawn`` order."""
 
 import grp
-import json
 import os
 import pwd
 import resource
@@ -116,15 +115,7 @@ class Spawner:
         """Descriptors from 3 on, and what the environment says of them."""
         if program.owner:
             served = self.config.programs[program.owner]
-            if served.listen is None:
-                return []
-            env["HASUP_DISPATCH"] = json.dumps({
-                "name": served.name, "listen_fd": 3, "control_fd": 4, "balance": served.listen.balance,
-                "weights": served.listen.weights, "drain_timeout": served.listen.drain_timeout,
-                "queue_timeout": served.listen.queue_timeout, "connect_timeout": served.listen.connect_timeout,
-                "max_connections": served.listen.max_connections,
-            })  # fmt: skip
-            return [[3, f"listen:{served.name}"], [4, f"dispatch:{slot}:far"]]
+            return [] if served.listen is None else [[3, f"listen:{served.name}"], [4, f"dispatch:{slot}:far"]]
         if program.listen is not None and program.listen.mode == "share":
             env.update(LISTEN_FDS="1", LISTEN_FDNAMES=program.name, LISTEN_PID="0")
             return [[3, f"listen:{program.name}"]]

@@ -1,0 +1,71 @@
+"""Comparing the file with what runs, and bringing the one to the other."""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from hasup.cli.link import ask
+from hasup.cli.outcome import report
+from hasup.cli.terminal import write_json
+from hasup.core.diff import Change, Difference, difference
+from hasup.model.spec import Config
+
+
+def reload_file(config: str | None) -> int:
+    """Apply the file's differences."""
+    written = _written(config)
+    text = msgspec.json.encode(written).decode("utf-8", "surrogateescape")
+    answer = ask(config, "reload", {"config": text, "wait": True}, None)
+    sys.stdout.write(f"{answer['summary']}\n")
+    return report("ready:", answer) if answer["replicas"] else 0
+
+
+def roll(config: str | None, names: tuple[str, ...]) -> int:
+    """Replace the replicas one by one."""
+    return report("reloaded", ask(config, "reload", {"names": list(names), "wait": True}, None))
+
+
+def show_difference(config: str | None, as_json: bool) -> int:
+    """Print what differs."""
+    written = _written(config)
+    running = msgspec.json.decode(ask(config, "config")["config"], type=Config)
+    found = difference(running, written)
+    if as_json:
+        write_json(msgspec.to_builtins(found) | {"restarted": list(found.restarted())})
+    else:
+        sys.stdout.write("\n".join(_lines(found)) + "\n")
+    return 0
+
+
+def _written(config: str | None) -> Config:
+    """The file's configuration; raises ConfigError. Its state directory, when none is named, is the running one's."""
+    from hasup.config import load
+
+    written = load(Path(config) if config else None, os.environ, Path.cwd())
+    running = ask(config, "version")["state_dir"]
+    if written.supervisor.state_dir == str(Path(written.file).parent / ".hasup"):
+        own = msgspec.structs.replace(written.supervisor, state_dir=running)
+        written = msgspec.structs.replace(written, supervisor=own)
+    return written
+
+
+def _lines(found: Difference) -> list[str]:
+    if found.empty:
+        return ["nothing differs"]
+    restarted = found.restarted()
+    lines = [f"+ {name}: is added, and started" for name in found.added]
+    lines += [f"- {name}: is stopped, and removed" for name in found.removed]
+    for name, changes in found.changed.items():
+        lines.append(f"~ {name}: {'is restarted' if name in restarted else 'is changed while it runs'}")
+        lines += [f"    {_shown(change)}" for change in changes]
+    lines += [f"~ supervisor: {_shown(change)}" for change in found.supervisor]
+    return [*lines, *(["~ groups"] if found.groups else [])]
+
+
+def _shown(change: Change) -> str:
+    if change.option in ("env", "environment"):  # values may be secret
+        return f"{change.option}: differs"
+    old, new = (msgspec.json.encode(value).decode() for value in (change.old, change.new))
+    return f"{change.option}: {old} → {new}"

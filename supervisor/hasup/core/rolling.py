@@ -1,0 +1,25 @@
+"""A rolling restart: the replicas of a program one by one, the next when the one before is ready again."""
+
+import msgspec
+
+from hasup.model.state import Replica
+
+
+class Rolling(msgspec.Struct):
+    """What is left to do for one program. ``current`` is under way; it had ``generation`` before."""
+
+    left: list[str]
+    by: str
+    current: str | None = None
+    generation: int = 0
+
+
+def verdict(rolling: Rolling, current: Replica | None) -> str:
+    """``next``: the one under way is done; ``wait``: not yet; ``failed``: it did not become ready."""
+    if rolling.current is None:
+        return "next"
+    if current is None or not current.wanted:
+        return "next"  # stopped or scaled away meanwhile: that was somebody's wish
+    if current.generation <= rolling.generation or not current.settled:
+        return "wait"
+    return "next" if current.ready else "failed"

@@ -1,0 +1,114 @@
+"""Changing the configuration while everything runs: only what differs is touched, and a broken file changes nothing."""
+
+import os
+import signal
+import threading
+
+from tests.e2e.harness import alive, free_port, get, until
+
+BASE = """
+[programs.keep]
+command = "sleep 1000"
+ready.after = "50ms"
+[programs.gone]
+command = "sleep 1001"
+ready.after = "50ms"
+[programs.changed]
+command = "sleep 1002"
+ready.after = "50ms"
+restart.delay = "1s"
+"""
+
+
+def test_only_what_differs_is_touched(hasup):
+    hasup.start(BASE)
+    before = {name: replica["pid"] for name, replica in hasup.replicas().items()}
+    changed = BASE.replace("gone", "fresh").replace("sleep 1002", "sleep 1003").replace('"1s"', '"2s"')
+    hasup.write(changed)
+    shown = hasup.run("diff").stdout
+    assert "+ fresh: is added" in shown
+    assert "- gone: is stopped" in shown
+    assert "~ changed: is restarted" in shown
+    assert hasup.replicas().keys() == {"keep.1", "gone.1", "changed.1"}, "diff changes nothing"
+    done = hasup.run("reload")
+    assert "added fresh; removed gone; restarted changed" in done.stdout
+    after = hasup.replicas()
+    assert after.keys() == {"keep.1", "fresh.1", "changed.1"}
+    assert after["keep.1"]["pid"] == before["keep.1"]
+    assert after["changed.1"]["pid"] != before["changed.1"]
+    assert after["changed.1"]["last"]["result"] == "reload"
+    assert not alive(before["gone.1"])
+    assert hasup.run("diff").stdout == "nothing differs\n"
+    os.kill(hasup.status()["supervisor"]["core_pid"], signal.SIGKILL)
+    until(lambda: hasup.status()["supervisor"]["core_restarts"] == 1, "a new core")
+    assert hasup.replicas().keys() == after.keys(), "the new core goes by the new configuration"
+
+
+def test_a_policy_changes_without_a_restart(hasup):
+    hasup.start(BASE)
+    before = {name: replica["pid"] for name, replica in hasup.replicas().items()}
+    hasup.write(BASE.replace('restart.delay = "1s"', 'restart = "never"'))
+    hasup.run("reload")
+    assert {name: replica["pid"] for name, replica in hasup.replicas().items()} == before
+    os.kill(before["changed.1"], signal.SIGKILL)
+    hasup.wait("changed.1", "the new policy holds", lambda r: r["state"] == "failed")
+
+
+def test_a_broken_file_changes_nothing(hasup):
+    hasup.start(BASE)
+    before = hasup.replicas()
+    hasup.write(BASE + "[programs.x]\ncomand = 'x'\n")
+    done = hasup.run("reload", code=2)
+    assert "did you mean command?" in done.stderr
+    assert {name: r["pid"] for name, r in hasup.replicas().items()} == {name: r["pid"] for name, r in before.items()}
+    os.kill(hasup.instance()["guardian_pid"], signal.SIGHUP)
+    until(lambda: any("reload failed" in e["reason"] for e in hasup.events(event="trouble")), "SIGHUP says so too")
+
+
+def test_hangup_reads_the_file_again(hasup):
+    hasup.start(BASE)
+    hasup.write(BASE.replace("gone", "fresh"))
+    os.kill(hasup.instance()["guardian_pid"], signal.SIGHUP)
+    until(lambda: hasup.replicas().keys() == {"keep.1", "fresh.1", "changed.1"}, "applied")
+
+
+def test_replicas_are_replaced_one_by_one_under_requests(hasup):
+    port = free_port()
+    hasup.start(
+        f'[programs.web]\ncommand = "${{HASUP_PYTHON}} -m hasup.demo.web"\nport = "auto"\nreplicas = 3\n'
+        f'listen = "127.0.0.1:{port}"\nready.http = "http://127.0.0.1:${{PORT}}/healthz"\n'
+    )
+    before = hasup.replicas()
+    stop, answers, failures = threading.Event(), [], []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(get(f"http://127.0.0.1:{port}/"))
+            except OSError as error:
+                failures.append(repr(error))
+
+    client = threading.Thread(target=ask)
+    client.start()
+    try:
+        until(lambda: len(answers) > 20, "requests flow")
+        hasup.run("reload", "web")
+    finally:
+        stop.set()
+        client.join()
+    after = hasup.replicas()
+    assert all(after[name]["ready"] and after[name]["pid"] != before[name]["pid"] for name in before)
+    assert failures == []
+    assert len({answer.split()[0] for answer in answers}) == 3
+
+
+def test_a_version_that_does_not_become_ready_stops_the_rolling(hasup):
+    (hasup.folder / "app.sh").write_text("exec sleep 1000\n")
+    hasup.start('[programs.app]\ncommand = "sh app.sh"\nreplicas = 3\nready.after = "200ms"\nrestart.delay = "5s"\n')
+    before = hasup.replicas()
+    (hasup.folder / "app.sh").write_text("exit 3\n")
+    done = hasup.run("reload", "app", code=1)
+    assert "app.1" in done.stderr
+    after = hasup.replicas()
+    assert [after[name]["pid"] == before[name]["pid"] for name in ("app.1", "app.2", "app.3")] == [False, True, True]
+    assert "2 replicas were left as they were" in hasup.events(event="reload-failed")[0]["reason"]
