@@ -2,9 +2,10 @@
 
 import json
 import os
+import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
@@ -25,6 +26,7 @@ class Launch(NamedTuple):
     lock_fd: int
     config_fd: int
     control_fd: int
+    sockets: dict[str, int]  # passed by systemd, by their names in the guardian's store
 
 
 def running(state_dir: str) -> ControlClient | None:
@@ -78,7 +80,30 @@ def assemble(config: Config, lock_fd: int, *, console: bool) -> Launch:
         lock_fd=lock_fd,
         config_fd=_memory_file(msgspec.json.encode(prepare(config, python=interpreter(), console=console))),
         control_fd=statedir.listen(state_dir),
+        sockets=passed_sockets(config, os.environ),
     )
+
+
+def passed_sockets(config: Config, environ: Mapping[str, str]) -> dict[str, int]:
+    """What systemd passed: sockets of its own, as ``systemd:NAME``, and those that an earlier hasup had it keep."""
+    from hasup.runtime.sockets import is_bound_to
+    from hasup.runtime.systemd import KEPT
+
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
+        return {}
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, int] = {}
+    for index in range(int(count)):
+        fd, name = 3 + index, names[index] if index < len(names) else "unknown"
+        program = config.programs.get(name.removeprefix(KEPT))
+        if not name.startswith(KEPT):
+            found[f"systemd:{name}"] = fd
+        elif program is not None and program.listen is not None:
+            with socket.socket(fileno=os.dup(fd)) as opened:
+                if is_bound_to(opened, program.listen.address, os.path.dirname(config.file)):
+                    found[f"listen:{program.name}"] = fd
+    return found
 
 
 def clear_leftovers(state_dir: str) -> None:
@@ -100,7 +125,7 @@ def become_guardian(launch: Launch, only: Sequence[str]) -> NoReturn:
     options = {
         "instance": launch.instance,
         "state_dir": launch.state_dir,
-        "store": {"config": launch.config_fd, "control": launch.control_fd, "stdout": 1, "stderr": 2},
+        "store": {"config": launch.config_fd, "control": launch.control_fd, "stdout": 1, "stderr": 2} | launch.sockets,
         "lock_fd": launch.lock_fd,
         "core": [*python, "-m", "hasup.runtime"],
         "notify": bool(os.environ.get("NOTIFY_SOCKET")),

@@ -35,6 +35,7 @@ from hasup.runtime.sampler import Sampler
 from hasup.runtime.snapshot import Snapshot, exited
 from hasup.runtime.spawning import Spawner
 from hasup.runtime.statusdoc import StatusPage
+from hasup.runtime.systemd import Systemd
 from hasup.runtime.watching import Watching
 
 _REREAD_S = 120.0
@@ -66,6 +67,8 @@ class Core:
         self.dispatching = Dispatching(loop, self.store, self.ports, lambda text: self.trouble("dispatch", text))
         self.page = StatusPage(self.hello, self.supervisor, self.ports)
         self.operator = Operator(self)
+        self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
+        self.spawner.on_listen = self.systemd.keep_socket
         self._restore(snapshot)
 
     # --- making -----------------------------------------------------------------------------------------------------
@@ -190,6 +193,7 @@ class Core:
         for name in programs:
             self._tell_dispatcher(name)
         self.operator.look()
+        self.systemd.look()
 
     def _watch(self, replica: Replica) -> None:
         program = self.supervisor.spec(replica.name)
@@ -230,12 +234,14 @@ class Core:
             config = msgspec.structs.replace(
                 config, programs=config.programs | {CONSOLE: self.config.programs[CONSOLE]}
             )
+        self.systemd.reloading()
         before, self.config, self.spawner.config = self.config, config, config
         found, actions = self.supervisor.apply(config, self.loop.now())
         self._keep_config(config)
         self._close_sockets(before)
         for action in actions:
             self.effects.perform(action)
+        self.systemd.reloaded()
         return found
 
     def reread(self) -> None:
@@ -268,6 +274,7 @@ class Core:
             now = self.config.programs.get(name)
             if program.listen is not None and (now is None or now.listen is None or _elsewhere(program, now)):
                 self.store.drop(self.engine.frame, "", [f"listen:{name}"])
+                self.systemd.drop_socket(name)
             if now is not None and program.logs != now.logs:
                 for replica in self._replicas_of(now):
                     self.sinks.close(replica.name)

@@ -22,6 +22,21 @@ def bind(listen: Listen, directory: str) -> socket.socket:
         raise ListenError(f"cannot listen on {listen.address}: {_words(error)}") from error
 
 
+def is_bound_to(opened: socket.socket, address: str, directory: str) -> bool:
+    """Whether a socket that was handed on listens on ``address``: the configuration may have changed meanwhile."""
+    where = opened.getsockname()
+    if address.startswith("unix:"):
+        return bool(where == os.path.join(directory, address.removeprefix("unix:")))
+    if opened.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    host, port = split_address(address)
+    try:
+        found = socket.getaddrinfo(host, port, opened.family, socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(entry[4][:2] == where[:2] for entry in found)
+
+
 def split_address(address: str) -> tuple[str, int]:
     """``"HOST:PORT"`` or ``"[V6]:PORT"`` in its parts; a missing host is every IPv4 address."""
     host, _, port = address.rpartition(":")

@@ -5,10 +5,10 @@ import os
 import pwd
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hasup.config import expand
-from hasup.model.spec import Config, Program
+from hasup.model.spec import Config, Listen, Program
 from hasup.runtime.link import Frame, Order
 from hasup.runtime.ports import NoPort, Ports
 from hasup.runtime.sockets import ListenError, bind, channel
@@ -37,6 +37,7 @@ class Spawner:
         self._store = store
         self._ports = ports
         self._base = own_environment(os.environ)
+        self.on_listen: Callable[[str], None] = lambda _program: None
 
     def environment(self, program: Program, index: int) -> dict[str, str]:
         """The whole environment of a replica, apart from what only its start adds."""
@@ -103,13 +104,21 @@ class Spawner:
             return
         name = f"listen:{served.name}"
         if name not in self._store:
-            if listen.address.startswith("systemd:"):
-                raise CannotStart(f"systemd passed no socket named {listen.address.removeprefix('systemd:')!r}")
-            self._store.keep(frame, slot, {name: bind(listen, os.path.dirname(self.config.file)).detach()})
+            self._store.keep(frame, slot, {name: self._listen(listen)})
+            self.on_listen(served.name)
         if program.internal and f"dispatch:{slot}:core" not in self._store:
             core, far = channel()
             pair = {f"dispatch:{slot}:core": core.detach(), f"dispatch:{slot}:far": far.detach()}
             self._store.keep(frame, slot, pair)
+
+    def _listen(self, listen: Listen) -> int:
+        """A listening socket: one that systemd passed, or one of our own."""
+        if not listen.address.startswith("systemd:"):
+            return bind(listen, os.path.dirname(self.config.file)).detach()
+        if listen.address not in self._store:
+            name = listen.address.removeprefix("systemd:")
+            raise CannotStart(f"systemd passed no socket named {name!r} (FileDescriptorName= of a .socket unit)")
+        return os.dup(self._store[listen.address])
 
     def _sockets(self, slot: str, program: Program, env: dict[str, str]) -> list[list[object]]:
         """Descriptors from 3 on, and what the environment says of them."""
