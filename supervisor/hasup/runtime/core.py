@@ -120,6 +120,7 @@ class Core:
         else:
             self.recorder.note(act.Note("hasup-started", f"hasup started with {self.config.file}"))
             self.engine.feed(ev.Start(tuple(self._autostart()), by="hasup"))
+            self.systemd.begun = True
         self.engine.order("", {"op": "ready"})
 
     def _adopt(self, slot: str, generation: int, cgroup: str | None) -> None:

@@ -25,6 +25,7 @@ class Systemd:
         self._supervisor: Supervisor = engine.supervisor
         self.active = "NOTIFY_SOCKET" in environ
         self._told_ready = restarted  # by the core before
+        self.begun = restarted  # before anything was asked to start, everything would seem to be ready
         self._told_stopping = False
         self._status = ""
         if not self.active:
@@ -41,7 +42,7 @@ class Systemd:
         if self._supervisor.stopping and not self._told_stopping:
             self._told_stopping = True
             self._send("STOPPING=1")
-        if not self._told_ready and self._supervisor.settled():
+        if self.begun and not self._told_ready and self._supervisor.settled():
             self._ready()
         status = self._summary()
         if status != self._status:
@@ -58,12 +59,15 @@ class Systemd:
         if self.active:
             self._send("READY=1")
 
-    def keep_socket(self, program: str) -> None:
-        """Have systemd keep the program's listening socket across a restart of the unit."""
+    def keep_socket(self, slot: str, program: str) -> None:
+        """Have systemd keep the program's listening socket across a restart of the unit.
+
+        The order goes along with those of ``slot``, behind the one that has the guardian keep it.
+        """
         if self.active:
             name = KEPT + program
-            self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
-            self._send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", [f"listen:{program}"])
+            self._send(f"FDSTOREREMOVE=1\nFDNAME={name}", slot=slot)
+            self._send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", [f"listen:{program}"], slot)
 
     def drop_socket(self, program: str) -> None:
         """The program's listening socket is closed for good."""
@@ -88,5 +92,5 @@ class Systemd:
         trouble = f"; failing: {', '.join(failing[:5])}{' …' if len(failing) > 5 else ''}" if failing else ""
         return f"{done} of {len(wanted)} replicas ready or completed{trouble}"
 
-    def _send(self, text: str, names: list[str] | None = None) -> None:
-        self._engine.order("", {"op": "notify", "text": text, "names": names or []})
+    def _send(self, text: str, names: list[str] | None = None, slot: str = "") -> None:
+        self._engine.order(slot, {"op": "notify", "text": text, "names": names or []})
