@@ -18,11 +18,12 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system
 cp "$WORK"/units/* /run/systemd/system/
-for unit in sysinit.target systemd-tmpfiles-setup.service systemd-tmpfiles-clean.service systemd-tmpfiles-clean.timer; do
+for unit in sysinit.target systemd-tmpfiles-setup.service systemd-tmpfiles-clean.service; do
     ln -s /dev/null "/run/systemd/system/$unit"
 done
 mount -t tmpfs tmpfs /var/lib/hasup
-exec env -i PATH="$PATH" container=hasup-test "$SYSTEMD" --system --unit=test.target --log-target=console --show-status=no
+exec env -i PATH="$PATH" container=hasup-test \\
+    "$SYSTEMD" --system --unit=test.target --log-target=console --show-status=no
 """
 # Nothing of the machine's own boot: it would set up devices and empty /tmp, which are the host's here. So units under
 # test need DefaultDependencies=no.

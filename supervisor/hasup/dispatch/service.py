@@ -64,6 +64,7 @@ class Service:
             wire.carry_on()
             if wire.now >= due or self._proxy.hurried:
                 due = self._on_clock(wire.now)
+        self._report()
 
     def _on_clock(self, now: float) -> float:
         """Do what is due; says when to look again."""

@@ -211,7 +211,6 @@ class Wire:
         target.shut = target.ready = True
         target.held = b""
         target.flow.reset = True
-        self._again.append(target)
         if source is not None:
             source.done = True
 

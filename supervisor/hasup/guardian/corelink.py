@@ -17,6 +17,7 @@ Packet = tuple[bytes, list[int]]
 
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 5.0
+_MAX_DELAY_AFTER_READY_S = 0.5  # one that can come up is worth more haste
 _PROVEN_S = 10.0  # a core that lived so long after "ready" is restarted at once again
 _START_TIMEOUT_S = 30.0  # until its first packet, a core on a busy machine may take so long
 _STALL_S = 1.0
@@ -139,9 +140,12 @@ class CoreLink:
         now = self._loop.now()
         if self.down_since is None:
             self.down_since = now
-        if self._ready_at is not None and now - self._ready_at >= _PROVEN_S:
+        ready_for = -1.0 if self._ready_at is None else now - self._ready_at
+        if ready_for >= _PROVEN_S:
             self._delay = 0.0
-        delay, self._delay = self._delay, min(_MAX_DELAY_S, max(_FIRST_DELAY_S, self._delay * 2))
+        longest = _MAX_DELAY_S if ready_for < 0 else _MAX_DELAY_AFTER_READY_S
+        delay = min(longest, self._delay)
+        self._delay = min(_MAX_DELAY_S, max(_FIRST_DELAY_S, delay * 2))
         complain(f"{why}; programs run on; another core is started {f'in {delay:g} s' if delay else 'now'}")
         self._loop.call_later(delay, self._start_if_wanted)
 

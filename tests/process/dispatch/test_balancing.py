@@ -84,14 +84,45 @@ def test_a_backlog_that_was_never_accepted_moves_on(dispatcher):
             assert client.recv(10) == b"web.2"
 
 
-def test_a_connect_that_gets_no_answer_moves_on_in_time(dispatcher):
-    """A full backlog drops what comes: no refusal, only silence."""
+def filled(stack: contextlib.ExitStack) -> socket.socket:
+    """A listening socket whose backlog is full: what comes is dropped, no refusal, only silence."""
+    full = stack.enter_context(listener(backlog=0))
+    for _ in range(2):
+        filler = stack.enter_context(socket.socket())
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+    return full
+
+
+def test_what_was_said_while_a_connect_takes_its_time_is_not_lost(dispatcher):
     with contextlib.ExitStack() as stack:
-        full = stack.enter_context(listener(backlog=0))
-        for _ in range(2):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
+        slow = filled(stack)
+        web = dispatcher(connect_timeout=30.0)
+        address = f"127.0.0.1:{slow.getsockname()[1]}"
+        web.table({"name": "web.1", "address": address, "weight": 1, "state": "ready"})
+        clients = [stack.enter_context(web.connect()) for _ in range(3)]
+        for client in clients:
+            client.sendall(b"patience")
+        slow.setblocking(False)
+        conversations: list[socket.socket] = []
+        heard: list[bytes] = []
+
+        def everybody() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                conversations.append(stack.enter_context(slow.accept()[0]))
+                conversations[-1].setblocking(False)
+            for one in conversations:  # the fillers say nothing
+                with contextlib.suppress(BlockingIOError):
+                    heard.append(one.recv(8))
+            return len(heard) >= len(clients)
+
+        eventually(everybody)
+        assert heard == [b"patience"] * 3
+
+
+def test_a_connect_that_gets_no_answer_moves_on_in_time(dispatcher):
+    with contextlib.ExitStack() as stack:
+        full = filled(stack)
         alive = stack.enter_context(Backend("web.2"))
         web = dispatcher(connect_timeout=0.2)
         row = {"name": "web.1", "address": f"127.0.0.1:{full.getsockname()[1]}", "weight": 5, "state": "ready"}

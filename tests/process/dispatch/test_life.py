@@ -143,8 +143,9 @@ def test_a_request_under_way_is_not_cut_by_draining(dispatcher):
                 first, second = (conversation, other) if conversation.recv(8) else (other, conversation)
                 web.table(row | {"state": "draining"})
                 assert second.recv(1) == b""  # the idle one was told; so the other was looked at as well
+                second.sendall(b"goodbye")  # what it still has to say arrives
                 second.close()
-                assert read_all(idle) == b""
+                assert read_all(idle) == b"goodbye"
                 first.sendall(b"answer")
                 assert client.recv(6) == b"answer"
 
@@ -165,22 +166,27 @@ def test_drain_timeout_ends_the_rest(dispatcher):
 
 
 def test_sigterm_finishes_what_is_open_and_leaves_the_rest_to_the_next(dispatcher):
-    with Backend("web.1") as backend:
+    with listener() as back, Backend("web.2") as backend:
         web = dispatcher(quiet=0.1)
-        web.table(backend)
+        web.table({"name": "web.1", "address": f"127.0.0.1:{back.getsockname()[1]}", "weight": 1, "state": "ready"})
         with web.connect() as busy:
-            talk(busy)
-            busy.sendall(b"half")
-            assert busy.recv(4, socket.MSG_WAITALL) == b"half"
-            web.process.send_signal(signal.SIGTERM)
-            web.figures(lambda stats: stats["full"])  # it takes no more
-            with web.connect() as later:
-                later.sendall(b"later")
-                assert busy.recv(1) == b""
-                assert web.process.wait(PATIENCE_S) == 0
-                web.start()
-                web.table(backend)
-                assert later.recv(5, socket.MSG_WAITALL) == b"later"
+            busy.sendall(b"question")
+            conversation, _ = back.accept()
+            with conversation:
+                assert conversation.recv(8, socket.MSG_WAITALL) == b"question"
+                web.process.send_signal(signal.SIGTERM)
+                web.figures(lambda stats: stats["full"])  # it takes no more
+                with web.connect() as later:
+                    later.sendall(b"later")
+                    conversation.sendall(b"answer")
+                    assert busy.recv(6, socket.MSG_WAITALL) == b"answer"
+                    assert conversation.recv(1) == b""  # at rest now
+                    conversation.close()
+                    assert busy.recv(1) == b""
+                    assert web.process.wait(PATIENCE_S) == 0
+                    web.start()
+                    web.table(backend)
+                    assert later.recv(5, socket.MSG_WAITALL) == b"later"
 
 
 def test_sigterm_at_rest_and_sighup(dispatcher):

@@ -191,6 +191,23 @@ def test_a_core_that_never_comes_up(start: Start) -> None:
     end_by_force(bench)
 
 
+def test_a_core_that_can_come_up_comes_back_soon(start: Start) -> None:
+    bench = start(patience={"corelink._PROVEN_S": 1000.0})
+    for _ in range(6):
+        kill_core(bench)
+        bench.next_core()
+    delays = [line.rpartition(" started ")[2] for line in bench.errors.splitlines()]
+    assert delays == ["now", "in 0.1 s", "in 0.2 s", "in 0.4 s", "in 0.5 s", "in 0.5 s"]
+
+
+def test_a_core_that_has_proved_itself_comes_back_at_once(start: Start) -> None:
+    bench = start(patience={"corelink._PROVEN_S": 0.0})
+    for _ in range(3):
+        kill_core(bench)
+        bench.next_core()
+    assert "started in" not in bench.errors
+
+
 def end_by_force(bench: Bench) -> None:
     for _ in range(3):
         bench.process.send_signal(signal.SIGTERM)
