@@ -24,6 +24,7 @@ from hasup.model.spec import Config, Program
 from hasup.model.state import Replica, Result, State
 
 Apply = Callable[[Step], None]
+_TO_BE_STOPPED = {State.STARTING, State.RUNNING, State.WAITING, State.BACKOFF}
 _LIMITS_UNDER_WAY = {State.STOPPING, State.BACKOFF, State.STARTING}
 
 
@@ -129,6 +130,8 @@ class Supervisor:
         for name, count in self._own.scale.items():
             if name in self._programs:
                 self._resize(name, count)
+        for name in [r.name for r in self.replicas.values() if r.index > self._programs[r.program].replicas]:
+            del self.replicas[name]  # scaled away before; one that is still being stopped comes back with its blob
         for slot, blob in blobs.items():
             if slot:
                 self._restore_replica(msgspec.json.decode(blob, type=Replica))
@@ -283,7 +286,7 @@ class Supervisor:
         actions: list[Action] = []
         for other in self._plan.dependants(name):
             for waiting in self._of(other):
-                if waiting.state is State.WAITING and not waiting.admitted:
+                if waiting.state is State.WAITING and waiting.deadline is None:
                     actions += self._step(
                         waiting.name, lambda step: replica.launch(step, "what it waited for is there"), now
                     )
@@ -484,19 +487,24 @@ class Supervisor:
         if not self.stopping or self.finished is not None:
             return []
         actions: list[Action] = []
-        for program in self._programs.values():
-            if self._at_rest(program.name) or not self._plan.may_stop(program, self._at_rest):
-                continue
-            for known in [r for r in self.replicas.values() if r.program == program.name]:
-                if known.state in (State.STARTING, State.RUNNING, State.WAITING, State.BACKOFF):
-                    actions += self._step(
-                        known.name, lambda step: replica.stop(step, f"stopped with hasup: {self._own.ending}"), now
-                    )
+        before: list[str] = []
+        while (turn := self._whose_turn_to_stop()) != before:
+            for slot in turn:
+                actions += self._step(slot, self._stop_with_all, now)
+            before = turn
         self._wake.clear()
         if all(self._at_rest(name) for name in self._programs):
             self.finished = self._own.exit_code
             actions.append(Exit(self._own.exit_code))
         return actions
+
+    def _stop_with_all(self, step: Step) -> None:
+        replica.stop(step, f"stopped with hasup: {self._own.ending}")
+
+    def _whose_turn_to_stop(self) -> list[str]:
+        """Replicas that nobody needs any more and that have not been asked to end yet."""
+        free = {name for name, program in self._programs.items() if self._plan.may_stop(program, self._at_rest)}
+        return [r.name for r in self.replicas.values() if r.program in free and r.state in _TO_BE_STOPPED]
 
 
 def _earliest(known: Replica | None) -> float | None:

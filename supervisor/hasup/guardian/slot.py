@@ -112,7 +112,10 @@ class Slot:
     def _signal_group(self, pid: int, number: int) -> None:
         try:
             os.killpg(pid, number)
-        except (ProcessLookupError, PermissionError):
+        except ProcessLookupError:  # it has not made its group yet: it is alone
+            send(pid, number)
+            return
+        except PermissionError:
             pass
-        if os.getpgid(pid) != pid:  # not there yet, or moved to another: it is meant all the same
+        if os.getpgid(pid) != pid:  # it moved to another: it is meant all the same
             send(pid, number)
