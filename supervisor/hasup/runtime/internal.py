@@ -40,7 +40,7 @@ def _dispatcher(program: Program, config: Config, python: Sequence[str]) -> Prog
         env={"HASUP_DISPATCH": expand.escape(json.dumps(_dispatch_options(program.name, program.listen)))},
         autostart=program.autostart,
         ready=Ready(notify=True, timeout=20.0),
-        restart=Restart(policy="always", delay=0.0, max_delay=1.0, reset_after=10.0),
+        restart=Restart(policy="always", delay=0.02, max_delay=1.0, reset_after=10.0),
         heartbeat=Heartbeat(timeout=15.0),
         stop=Stop(timeout=program.listen.drain_timeout + 2.0),
         logs=Logs(stdout=f"{program.name}.dispatcher.log", max_size=1_000_000, keep=1),

@@ -36,7 +36,9 @@ class Frame:
         part: Message = {"blobs": {}, "do": []}
         fds: list[int] = []
         size = 0
-        for slot in dict.fromkeys([*blobs, *self._orders]):
+        for slot in dict.fromkeys(["", *blobs, *self._orders]):  # what several slots need comes first
+            if slot not in blobs and slot not in self._orders:
+                continue
             orders, more = self._orders.get(slot, []), self._fds.get(slot, [])
             cost = sum(_cost(order) for order in orders) + len(blobs.get(slot) or "") * 2 + 64
             if size and (size + cost > _FRAME_ROOM or len(fds) + len(more) > MAX_FDS):

@@ -37,7 +37,7 @@ class Spawner:
         self._store = store
         self._ports = ports
         self._base = own_environment(os.environ)
-        self.on_listen: Callable[[str, str], None] = lambda _slot, _program: None
+        self.on_listen: Callable[[str], None] = lambda _program: None
 
     def environment(self, program: Program, index: int) -> dict[str, str]:
         """The whole environment of a replica, apart from what only its start adds."""
@@ -104,8 +104,8 @@ class Spawner:
             return
         name = f"listen:{served.name}"
         if name not in self._store:
-            self._store.keep(frame, slot, {name: self._listen(listen)})
-            self.on_listen(slot, served.name)
+            self._store.keep(frame, "", {name: self._listen(listen)})  # not one slot's: others start in this frame too
+            self.on_listen(served.name)
         if program.internal and f"dispatch:{slot}:core" not in self._store:
             core, far = channel()
             pair = {f"dispatch:{slot}:core": core.detach(), f"dispatch:{slot}:far": far.detach()}

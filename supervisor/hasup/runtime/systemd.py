@@ -59,15 +59,12 @@ class Systemd:
         if self.active:
             self._send("READY=1")
 
-    def keep_socket(self, slot: str, program: str) -> None:
-        """Have systemd keep the program's listening socket across a restart of the unit.
-
-        The order goes along with those of ``slot``, behind the one that has the guardian keep it.
-        """
+    def keep_socket(self, program: str) -> None:
+        """Have systemd keep the program's listening socket across a restart of the unit."""
         if self.active:
             name = KEPT + program
-            self._send(f"FDSTOREREMOVE=1\nFDNAME={name}", slot=slot)
-            self._send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", [f"listen:{program}"], slot)
+            self._send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+            self._send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", [f"listen:{program}"])
 
     def drop_socket(self, program: str) -> None:
         """The program's listening socket is closed for good."""
@@ -92,5 +89,5 @@ class Systemd:
         trouble = f"; failing: {', '.join(failing[:5])}{' …' if len(failing) > 5 else ''}" if failing else ""
         return f"{done} of {len(wanted)} replicas ready or completed{trouble}"
 
-    def _send(self, text: str, names: list[str] | None = None, slot: str = "") -> None:
-        self._engine.order(slot, {"op": "notify", "text": text, "names": names or []})
+    def _send(self, text: str, names: list[str] | None = None) -> None:
+        self._engine.order("", {"op": "notify", "text": text, "names": names or []})
