@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hasup.core import replica, restart, step, supervisor
+from hasup.core import replica, restart, roster, step, wishes
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
 from hasup.model.state import State
@@ -63,13 +63,13 @@ def forget_the_budget(patch):
 
 
 def ignore_stop_in_backoff(patch):
-    stop = replica.stop
+    stop = wishes.stop
 
     def deaf(one, why):
         if one.replica.state is not State.BACKOFF:
             stop(one, why)
 
-    patch.setattr(replica, "stop", deaf)
+    patch.setattr(wishes, "stop", deaf)
 
 
 def believe_old_news(patch):
@@ -101,11 +101,9 @@ def never_look_at_dependants(patch):
 
 
 def restore_forgets_the_wish(patch):
-    restore = supervisor.Supervisor._restore_replica
+    adopt = roster.Roster._adopt
     patch.setattr(
-        supervisor.Supervisor,
-        "_restore_replica",
-        lambda self, known: restore(self, supervisor.replace(known, wanted=False)),
+        roster.Roster, "_adopt", lambda self, known: adopt(self, (roster.replace(r, wanted=False) for r in known))
     )
 
 
@@ -115,17 +113,17 @@ def no_reason(patch):
 
 
 def no_heartbeat_after_ready(patch):
-    patch.setattr(replica, "_next_beat", lambda one: None)
+    patch.setattr(replica, "next_beat", lambda one: None)
 
 
 def a_stop_without_a_kill(patch):
-    ask = replica.ask_to_end
+    ask = wishes.ask_to_end
 
     def gentle(one, why, *rest):
         ask(one, why, *rest)
         one.set(deadline=None)
 
-    patch.setattr(replica, "ask_to_end", gentle)
+    patch.setattr(wishes, "ask_to_end", gentle)
 
 
 def the_turn_never_comes(patch):

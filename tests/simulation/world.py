@@ -322,7 +322,7 @@ class World:
             elif r.state is State.BACKOFF:
                 check(r.deadline is not None or r.clearing, f"P3: {name} is in backoff, with no timer")
             elif r.state is State.WAITING and not self.core.stopping:
-                blocked = self.core._plan.blocked(self.core.spec(name))
+                blocked = self.core._roster.plan.blocked(self.core.spec(name))
                 check(r.deadline is not None or blocked is not None, f"P3: {name} waits for nothing")
             self.look_at_limit(name)
         due = self.core.next_deadline()

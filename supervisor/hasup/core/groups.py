@@ -17,7 +17,9 @@ def taken_along(group: Group, failed: str) -> tuple[str, ...]:
 
 
 def over_limit(group: Group, history: Iterable[float], now: float) -> tuple[list[float], bool]:
-    """The restarts within the window, this one at ``now`` included, and whether they are too many."""
-    recent = [at for at in history if at > now - group.window]
-    recent.append(now)
-    return recent, bool(group.limit) and len(recent) > group.limit
+    """The restarts within the window, this one at ``now`` included, and whether they are too many.
+
+    No more of them are kept than it takes to tell.
+    """
+    recent = [*(at for at in history if at > now - group.window), now]
+    return recent[-group.limit - 1 :], len(recent) > group.limit

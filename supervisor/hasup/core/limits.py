@@ -1,13 +1,12 @@
 """Bounds on resources: which of them a sample crosses, and for how long. Pure thresholds with hysteresis."""
 
-import math
-
 import msgspec
 
 from hasup.model.events import Sampled
 from hasup.model.spec import Limit, Limits
 from hasup.model.state import Result
 
+FIRED = -1.0  # in place of a time: it fired, and is not armed again yet
 REARM = 0.9  # a limit that fired can fire again once the value was below this share of it
 
 RESULTS = {
@@ -27,7 +26,7 @@ class Crossed(msgspec.Struct, frozen=True):
 def evaluate(
     limits: Limits, over_since: dict[str, float], sample: Sampled, age: float, now: float
 ) -> tuple[dict[str, float], list[Crossed]]:
-    """The limits that fire now, and since when each one has been over (infinity: it fired, and is not armed)."""
+    """The limits that fire now, and since when each one has been over (FIRED: not armed)."""
     values = {
         "memory": sample.memory_bytes, "cpu": sample.cpu_percent, "open_files": sample.open_files,
         "threads": sample.threads, "processes": sample.processes, "age": age,
@@ -40,13 +39,13 @@ def evaluate(
             continue
         before = over_since.get(name)
         if value is None or value <= limit.above:
-            if before == math.inf and value is not None and value > limit.above * REARM:
-                since[name] = math.inf
+            if before == FIRED and value is not None and value > limit.above * REARM:
+                since[name] = FIRED
             continue
         began = now if before is None else before
-        if began != math.inf and now - began >= limit.for_:
+        if began != FIRED and now - began >= limit.for_:
             fired.append(Crossed(name, limit.action, _reason(name, value, limit)))
-            began = math.inf
+            began = FIRED
         since[name] = began
     return since, fired
 

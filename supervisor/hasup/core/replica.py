@@ -4,81 +4,26 @@ Facts carry the generation they speak of; what is old or was told before is igno
 twice (as it is to a core that has just been started).
 """
 
-import signal as signals
 from typing import Any
 
 from hasup.core import limits, restart
 from hasup.core.step import Step
+from hasup.core.words import again, describe, number_of, signal_name
 from hasup.model import events as ev
 from hasup.model.actions import Collect, RunStopCommand, Signal
 from hasup.model.spec import Program
-from hasup.model.state import LastRun, Result, State
+from hasup.model.state import LastRun, Replica, Result, State
 
 _S = State
-ALIVE = frozenset({_S.STARTING, _S.RUNNING, _S.ABORTING, _S.STOPPING})
-AT_REST = frozenset({_S.STOPPED, _S.COMPLETED, _S.FAILED})
-EXTEND_MOST = 10.0  # EXTEND_TIMEOUT_USEC: at most so many times the configured timeout in all
-
-
-# --- operators -------------------------------------------------------------------------------------------------------
-def start(step: Step, by: str) -> None:
-    """Want it. What waits for a delay starts at once."""
-    replica = step.replica
-    if step.ending:
-        return
-    if replica.state in AT_REST:
-        step.set(wanted=True, failures=0, history=(), settled=False)
-        launch(step, f"started by {by}")
-    elif replica.state in (_S.BACKOFF, _S.WAITING):
-        step.set(wanted=True, failures=0)
-        launch(step, f"started by {by}")
-    elif replica.state is _S.STOPPING and replica.failing is None:
-        step.set(wanted=True, then_start=True, settled=False)
-    else:
-        step.set(wanted=True)
-
-
-def stop(step: Step, why: str) -> None:
-    """Do not want it any more."""
-    replica = step.replica
-    step.set(wanted=False, then_start=False)
-    if replica.state in (_S.STARTING, _S.RUNNING):
-        ask_to_end(step, why)
-    elif replica.state is _S.WAITING or (replica.state in (_S.BACKOFF, _S.FAILED, _S.COMPLETED) and replica.tree_empty):
-        step.enter(_S.STOPPED, why)
-    elif replica.state is _S.BACKOFF:
-        step.enter(_S.STOPPING, f"{why}; what its last run left is being cleared")
-        step.clear()
-    elif replica.state is _S.STOPPING:
-        step.set(failing=None, failing_detail="")
-
-
-def restart_now(step: Step, why: str, result: Result = Result.OPERATOR) -> None:
-    """Stop and start at once; what does not run is started. ``result`` is what the run is said to have ended by."""
-    replica = step.replica
-    if step.ending:
-        return
-    if replica.state in (_S.STARTING, _S.RUNNING):
-        step.set(wanted=True, settled=False, restarts=replica.restarts + 1)
-        ask_to_end(step, why, result, why)
-        step.set(then_start=True)
-    elif replica.state is _S.STOPPING:
-        step.set(wanted=True, settled=False, then_start=True, failing=None)
-    elif replica.state is not _S.ABORTING:
-        start(step, "operator")
-
-
-def kill(step: Step, why: str) -> None:
-    """End it at once."""
-    step.set(wanted=False, then_start=False, failing=None)
-    if step.replica.state in (_S.STARTING, _S.RUNNING, _S.ABORTING, _S.BACKOFF) and not step.replica.tree_empty:
-        step.enter(_S.STOPPING, f"killed: {why}")
-        step.clear()
-    elif step.replica.state in (_S.BACKOFF, _S.WAITING):
-        step.enter(_S.STOPPED, why)
-    elif step.replica.state is _S.STOPPING:
-        step.set(deadline=None)
-        step.clear()
+AFRESH_S = 5.0  # what is starting gets at least so long from a new core to show that it is ready
+_OVER: dict[str, Any] = {  # facts of a run that is over
+    "failing": None,
+    "failing_detail": "",
+    "ready_since": None,
+    "then_start": False,
+    "admitted": False,
+}
+_BY_LIMIT = frozenset(limits.RESULTS.values())
 
 
 # --- starting --------------------------------------------------------------------------------------------------------
@@ -89,15 +34,17 @@ def launch(step: Step, why: str) -> None:
         if replica.state is not _S.BACKOFF:
             step.enter(_S.BACKOFF, "waits until nothing is left of its last run")
         else:
-            step.set(deadline=None, reason="waits until nothing is left of its last run")
+            step.set(deadline=None)
+            step.explain("clearing", "waits until nothing is left of its last run")
         if not replica.clearing:
             step.clear()
-    elif step.blocked is not None:
+    elif (missing := step.blocked()) is not None:
+        step.set(admitted=False)
         if replica.state is not _S.WAITING:
-            step.enter(_S.WAITING, step.blocked)
-        elif replica.reason != step.blocked:
-            step.set(reason=step.blocked, deadline=None)
-            step.tell("waiting", step.blocked)
+            step.enter(_S.WAITING, missing)
+        else:
+            step.set(deadline=None)
+            step.explain("waiting", missing)
     elif replica.admitted:
         step.spawn(why)
     else:
@@ -109,7 +56,8 @@ def hold(step: Step, until: float) -> None:
     """Its turn to start comes later: too many start in this second."""
     reason = "waits for its turn: restart_rate is reached"
     if step.replica.state in (_S.BACKOFF, _S.WAITING):
-        step.set(deadline=until, admitted=True, reason=reason)
+        step.set(deadline=until, admitted=True)
+        step.explain("waiting", reason)
     elif step.replica.state is _S.STOPPING:
         step.enter(_S.BACKOFF, reason, deadline=until, admitted=True)
     else:
@@ -164,158 +112,22 @@ def become_ready(step: Step, why: str) -> None:
         ready=True,
         ready_since=step.now,
         settled=True,
-        heartbeat_due=_next_beat(step),
+        heartbeat_due=next_beat(step),
         probe_failures=0,
     )
 
 
-def _next_beat(step: Step) -> float | None:
-    timeout = heartbeat_timeout(step)
+def next_beat(step: Step) -> float | None:
+    """When the next sign of life is due, if one comes now."""
+    timeout = heartbeat_timeout(step.replica, step.program)
     return None if timeout is None else step.now + timeout
 
 
-def heartbeat_timeout(step: Step) -> float | None:
+def heartbeat_timeout(replica: Replica, program: Program) -> float | None:
     """Seconds within which a sign of life must come; None when none is asked for."""
-    if step.replica.watchdog_s is not None:
-        return step.replica.watchdog_s
-    return step.program.heartbeat.timeout if step.program.heartbeat is not None else None
-
-
-# --- signs of life ---------------------------------------------------------------------------------------------------
-def beat(step: Step) -> None:
-    """A sign of life: the next one is due a timeout from now."""
-    if step.replica.state is _S.RUNNING and step.replica.heartbeat_due is not None:
-        step.set(heartbeat_due=_next_beat(step))
-
-
-def notified(step: Step, event: ev.Notified) -> None:
-    """A message to its NOTIFY_SOCKET."""
-    replica, state = step.replica, step.replica.state
-    if replica.pid is None:
-        return
-    if event.status is not None:  # shown by status; not worth a line of the journal each time
-        step.set(status_text=event.status)
-    if event.watchdog_usec is not None and event.watchdog_usec > 0:
-        step.set(watchdog_s=event.watchdog_usec / 1e6)
-        beat(step)
-    if event.ready and state is _S.STARTING and step.program.ready.notify:
-        become_ready(step, "ready: it said so (READY=1)")
-    elif event.ready and state is _S.RUNNING and not replica.ready and step.replica.probe_failures == 0:
-        _back(step, "it says that it is ready again")
-    if event.stopping and state is _S.RUNNING and replica.ready:
-        step.set(ready=False)
-        step.tell("not-ready", "it says that it is stopping")
-    if event.main_pid is not None and event.main_pid != replica.pid:
-        step.tell(
-            "notify", f"says that its main process is {event.main_pid}; hasup watches {replica.pid}, its own child"
-        )
-    if event.extend_timeout_usec is not None:
-        _extend(step, event.extend_timeout_usec / 1e6)
-    if event.watchdog_trigger and state in (_S.RUNNING, _S.STARTING):
-        abort(step, Result.HEARTBEAT, "it asked to be aborted (WATCHDOG=trigger)")
-
-
-def _extend(step: Step, seconds: float) -> None:
-    """EXTEND_TIMEOUT_USEC: the deadline under way comes no earlier than so many seconds from now, within a ceiling."""
-    replica, program = step.replica, step.program
-    if replica.state is _S.RUNNING and replica.heartbeat_due is not None:
-        timeout = heartbeat_timeout(step) or 0.0
-        step.set(heartbeat_due=max(replica.heartbeat_due, step.now + min(seconds, timeout * EXTEND_MOST)))
-        return
-    base = {_S.STARTING: program.ready.timeout, _S.STOPPING: program.stop.timeout, _S.ABORTING: program.abort.timeout}
-    if replica.state not in base or replica.deadline is None:
-        return
-    if replica.state is _S.STARTING and not waits_for_sign(program):
-        return
-    ceiling = replica.since + EXTEND_MOST * base[replica.state]
-    step.set(deadline=max(replica.deadline, min(step.now + seconds, ceiling)))
-
-
-def log_matched(step: Step, event: ev.LogMatched) -> None:
-    """A line of output says that it is ready."""
-    if event.generation == step.replica.generation and step.replica.state is _S.STARTING and step.program.ready.log:
-        become_ready(step, f"ready: it wrote {event.line[:200]!r}")
-
-
-def probed(step: Step, event: ev.ProbeResult) -> None:
-    """A probe came back."""
-    replica = step.replica
-    if event.generation != replica.generation or replica.pid is None:
-        return
-    if event.probe == "ready" and replica.state is _S.STARTING:
-        if event.ok:
-            become_ready(step, f"ready: its probe succeeded after {step.now - replica.started:.1f} s")
-        else:
-            step.set(failing_detail=event.detail)
-    elif event.probe == "health" and replica.state is _S.RUNNING and step.program.health is not None:
-        if event.ok:
-            _healthy(step, event.latency_s)
-        else:
-            _unhealthy(step, event.detail)
-
-
-def _healthy(step: Step, latency_s: float) -> None:
-    health = step.program.health
-    assert health is not None
-    step.set(probe_failures=0, probe_successes=step.replica.probe_successes + 1)
-    if not step.replica.ready and step.replica.probe_successes >= health.successes:
-        _back(step, "its health probe succeeds again")
-    slow = health.slow is not None and latency_s > health.slow
-    if slow and not step.replica.degraded:
-        step.set(degraded=True)
-        step.tell("degraded", f"slow: its health probe took {latency_s:.3f} s, more than {health.slow:g} s")
-    elif not slow and step.replica.degraded:
-        step.set(degraded=False)
-        step.tell("restored", f"fast again: its health probe took {latency_s:.3f} s")
-
-
-def _back(step: Step, why: str) -> None:
-    step.set(ready=True, ready_since=step.now)
-    step.tell("ready", why)
-
-
-def _unhealthy(step: Step, detail: str) -> None:
-    """Half of the allowed failures cost its readiness: it gets no connections; all of them, its life."""
-    health = step.program.health
-    assert health is not None
-    failures = step.replica.probe_failures + 1
-    step.set(probe_failures=failures, probe_successes=0)
-    if failures >= health.failures:
-        abort(step, Result.HEALTH, f"{failures} health probes in a row failed: {detail}")
-    elif step.replica.ready and failures * 2 >= health.failures:
-        step.set(ready=False)
-        step.tell("not-ready", f"{failures} of {health.failures} health probes failed: {detail}")
-
-
-def sampled(step: Step, event: ev.Sampled, may_restart: bool) -> None:
-    """Its resources were measured. ``may_restart``: no other replica of the program is being restarted for a limit."""
-    replica = step.replica
-    if event.generation != replica.generation or replica.state not in (_S.STARTING, _S.RUNNING):
-        return
-    age = step.now - replica.started
-    since, fired = limits.evaluate(step.program.limits, replica.over_since, event, age, step.now)
-    if since != replica.over_since:
-        step.set(over_since=since)
-    for crossed in fired:
-        if crossed.action == "restart" and not may_restart:
-            # Staggered: it stays armed, and its turn comes with a later sample.
-            step.set(over_since=step.replica.over_since | {crossed.limit: step.now - 1e9})
-            continue
-        step.tell("limit", crossed.reason, limit=crossed.limit, action=crossed.action)
-        _over_limit(step, crossed)
-
-
-def _over_limit(step: Step, crossed: limits.Crossed) -> None:
-    if step.replica.state not in (_S.STARTING, _S.RUNNING):
-        return
-    if crossed.action == "restart":
-        ask_to_end(step, f"restarted: {crossed.reason}", limits.RESULTS[crossed.limit], crossed.reason)
-    elif crossed.action == "stop":
-        step.set(wanted=False)
-        ask_to_end(step, f"stopped: {crossed.reason}", limits.RESULTS[crossed.limit], crossed.reason)
-    elif crossed.action.startswith("signal:"):
-        number = number_of(crossed.action.removeprefix("signal:"))
-        step.act(Signal(step.replica.name, step.replica.generation, number, scope="main"))
+    if replica.watchdog_s is not None:
+        return replica.watchdog_s
+    return program.heartbeat.timeout if program.heartbeat is not None else None
 
 
 # --- ending ----------------------------------------------------------------------------------------------------------
@@ -326,7 +138,7 @@ def ask_to_end(step: Step, why: str, failing: Result | None = None, detail: str 
     replica = step.replica
     if stop.command and replica.pid is not None:
         step.act(RunStopCommand(replica.name, replica.generation))
-    else:
+    else:  # also with no pid yet: the guardian carries orders out one by one, so the spawn comes before this
         step.act(Signal(replica.name, replica.generation, number_of(stop.signal), scope="group", cont=True))
 
 
@@ -343,7 +155,7 @@ def due(step: Step) -> None:
     """A deadline of its is over."""
     replica = step.replica
     if replica.heartbeat_due is not None and replica.heartbeat_due <= step.now and replica.state is _S.RUNNING:
-        abort(step, Result.HEARTBEAT, f"no sign of life for {heartbeat_timeout(step) or 0:g} s")
+        abort(step, Result.HEARTBEAT, f"no sign of life for {heartbeat_timeout(replica, step.program) or 0:g} s")
         return
     if replica.deadline is None or replica.deadline > step.now:
         return
@@ -352,11 +164,10 @@ def due(step: Step) -> None:
             _start_is_over(step)
         case _S.BACKOFF | _S.WAITING:
             step.set(deadline=None)
-            launch(step, f"started again after: {describe(replica.last)}" if replica.last else "its turn has come")
+            launch(step, again(replica.last))
         case _S.ABORTING | _S.STOPPING:
             step.set(deadline=None, failing=replica.failing or _killed(step))
-            step.set(reason=f"{replica.reason}; killed, since it did not end in time")
-            step.tell("kill", step.replica.reason)
+            step.explain("kill", f"{replica.reason}; killed, since it did not end in time")
             step.clear()
         case _:
             step.set(deadline=None)
@@ -389,7 +200,7 @@ def exited(step: Step, event: ev.Exited) -> None:
     was_ready = replica.ready_since
     step.set(pid=None, spawning=False, last=last, tree_empty=event.empty, ready=False)
     if event.empty:
-        step.set(clearing=False, stuck=())
+        _nothing_left(step)
     elif not replica.clearing:
         left = (replica.deadline - step.now) if replica.state is _S.STOPPING and replica.deadline is not None else 0.0
         step.clear(max(0.0, left))
@@ -397,7 +208,7 @@ def exited(step: Step, event: ev.Exited) -> None:
         if event.empty:
             at_rest(step)
         else:
-            step.set(reason=f"{replica.reason}; its main process ended, what it left is being cleared")
+            step.explain("clearing", f"{replica.reason}; its main process ended, what it left is being cleared")
         return
     step.set(ready_since=was_ready)
     ended(step, describe(last), succeeded=last.result is Result.SUCCESS)
@@ -408,11 +219,17 @@ def emptied(step: Step, event: ev.Emptied) -> None:
     replica = step.replica
     if event.generation != replica.generation or replica.pid is not None or replica.spawning or replica.tree_empty:
         return
-    step.set(tree_empty=True, clearing=False, stuck=())
+    _nothing_left(step)
     if replica.state is _S.STOPPING:
         at_rest(step)
     elif replica.state is _S.BACKOFF and (replica.deadline is None or replica.deadline <= step.now):
-        launch(step, f"started again after: {describe(replica.last)}" if replica.last else "started again")
+        launch(step, again(replica.last))
+
+
+def _nothing_left(step: Step) -> None:
+    if step.replica.stuck:
+        step.explain("cleared", "what was stuck has ended")
+    step.set(tree_empty=True, clearing=False, stuck=())
 
 
 def stuck(step: Step, event: ev.Stuck) -> None:
@@ -421,25 +238,29 @@ def stuck(step: Step, event: ev.Stuck) -> None:
         return
     step.set(stuck=event.pids)
     pids = ", ".join(map(str, event.pids[:8]))
-    reason = f"stuck: KILL does not end {pids} (uninterruptible or frozen); not started again until it does"
-    step.set(reason=reason)
-    step.tell("stuck", reason)
+    step.explain(
+        "stuck", f"stuck: KILL does not end {pids} (uninterruptible or frozen); not started again until it does"
+    )
 
 
 def at_rest(step: Step) -> None:
     """Nothing is left of a run that was asked to end."""
     replica = step.replica
     if replica.then_start and not step.ending:
-        launch(step, "started again: " + replica.reason)
+        step.set(failing=None, failing_detail="")
+        launch(step, f"started again: {replica.reason}")
+    elif replica.failing is Result.LIMIT and not step.ending:
+        for_good(step, _S.FAILED, replica.failing_detail)
     elif replica.wanted and replica.failing is not None and not step.ending:
         ended(step, replica.failing_detail or "failed", succeeded=False)
     else:
-        last = replica.last
-        forced = (
-            "" if last is None or last.result is not Result.STOP_TIMEOUT else " (killed, as it did not end in time)"
-        )
-        step.set(failing=None, failing_detail="", wanted=replica.wanted and not step.ending)
-        step.enter(_S.STOPPED, f"stopped{forced}" if not replica.reason else f"{_first(replica.reason)}{forced}")
+        late = replica.last is not None and replica.last.result is Result.STOP_TIMEOUT
+        reason = replica.reason.partition(";")[0] + (" (killed, as it did not end in time)" if late else "")
+        of_itself = replica.failing in _BY_LIMIT
+        step.set(wanted=False, failing=None, failing_detail="")
+        step.enter(_S.STOPPED, reason)
+        if of_itself and step.program.essential and not step.ending:
+            step.shutdown = f"{replica.name} is essential: {reason}"
 
 
 def ended(step: Step, what: str, *, succeeded: bool) -> None:
@@ -448,47 +269,61 @@ def ended(step: Step, what: str, *, succeeded: bool) -> None:
     if step.ending or not replica.wanted:
         step.enter(_S.STOPPED, what, settled=True)
         return
-    ready_for = 0.0 if replica.ready_since is None else step.now - replica.ready_since
+    if replica.failing is Result.LIMIT:
+        for_good(step, _S.FAILED, replica.failing_detail)
+        return
+    if replica.then_start:  # restarted by somebody while it was hung
+        step.enter(_S.BACKOFF, f"{what}; started again, as asked", deadline=step.now, restarts=replica.restarts + 1, **_OVER)
+        step.restarted = True
+        return
     verdict = restart.decide(
         step.program,
         succeeded=succeeded,
         failures=replica.failures,
         history=replica.history,
-        ready_for=ready_for,
+        ready_for=0.0 if replica.ready_since is None else step.now - replica.ready_since,
         now=step.now,
-        chance=step.chance,
+        chance=step.chance(),
     )
-    cleared: dict[str, Any] = {
-        "failing": None,
-        "failing_detail": "",
-        "ready_since": None,
-        "admitted": False,
-        "settled": True,
-    }
     reason = f"{what}; {verdict.reason}"
     if verdict.delay is not None:
-        step.enter(
-            _S.BACKOFF,
-            reason,
-            deadline=step.now + verdict.delay,
-            failures=verdict.failures,
-            history=verdict.history,
-            restarts=replica.restarts + 1,
-            **cleared,
-        )
-        if verdict.delay == 0 and step.replica.tree_empty:
-            launch(step, f"started again after: {what}")
+        _again_after(step, reason, verdict, verdict.delay)
     elif verdict.gave_up is not None:
-        assert replica.last is not None or not succeeded
-        last = replica.last or LastRun(Result.LIMIT, at=step.now)
-        gave_up = LastRun(Result.LIMIT, last.exit_code, last.signal, last.core_dump, reason, step.now)
-        step.enter(_S.FAILED, reason, history=verdict.history, last=gave_up, **cleared)
+        step.set(history=verdict.history, last=gave_up(replica.last, reason, step.now))
+        for_good(step, _S.FAILED, reason)
         if verdict.gave_up == "shutdown":
             step.shutdown = f"{replica.name} {reason}"
     else:
-        step.enter(_S.COMPLETED if succeeded else _S.FAILED, reason, **cleared)
-    if step.replica.state in AT_REST and step.program.essential:
-        step.shutdown = f"{replica.name} is essential: {reason}"
+        for_good(step, _S.COMPLETED if succeeded else _S.FAILED, reason)
+
+
+def _again_after(step: Step, reason: str, verdict: restart.Verdict, delay: float) -> None:
+    """Without delay it is started in this very turn, once its groups have had their say (hasup.core.fates)."""
+    step.enter(
+        _S.BACKOFF,
+        reason,
+        deadline=step.now + delay,
+        failures=verdict.failures,
+        history=verdict.history,
+        restarts=step.replica.restarts + 1,
+        settled=True,
+        **_OVER,
+    )
+    step.failed = step.restarted = True
+
+
+def for_good(step: Step, state: State, reason: str) -> None:
+    """It ended and is not started again by itself; with an essential program everything ends."""
+    step.enter(state, reason, settled=True, **_OVER)
+    if step.program.essential:
+        step.shutdown = f"{step.replica.name} is essential: {reason}"
+
+
+def gave_up(last: LastRun | None, reason: str, now: float) -> LastRun:
+    """The last run, with giving up as its result."""
+    if last is None:
+        return LastRun(Result.LIMIT, detail=reason, at=now)
+    return LastRun(Result.LIMIT, last.exit_code, last.signal, last.core_dump, reason, now)
 
 
 def _last_run(step: Step, event: ev.Exited) -> LastRun:
@@ -509,42 +344,25 @@ def _last_run(step: Step, event: ev.Exited) -> LastRun:
     return LastRun(result, event.exit_code, name, event.core_dump, detail, step.now)
 
 
-def describe(last: LastRun | None) -> str:
-    """How a run ended, in words."""
-    if last is None:
-        return "never ran"
-    if last.detail:
-        return last.detail
-    if last.signal is not None:
-        return f"killed by {last.signal}{' (core dumped)' if last.core_dump else ''}"
-    return f"exited with code {last.exit_code}"
-
-
-def _first(reason: str) -> str:
-    return reason.partition(";")[0]
-
-
-def number_of(name: str) -> int:
-    """The number of a signal named without SIG."""
-    return int(signals.Signals[f"SIG{name}"])
-
-
-def signal_name(number: int) -> str:
-    """``"SIGKILL"``; a real-time signal as ``"SIG40"``."""
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
-
-
 # --- the clock -------------------------------------------------------------------------------------------------------
 def grace(step: Step, seconds: float) -> None:
     """The loop or the machine stood still: nobody is judged for what it could not send or do meanwhile."""
     replica = step.replica
-    timeout = heartbeat_timeout(step)
+    timeout = heartbeat_timeout(replica, step.program)
     if replica.heartbeat_due is not None and timeout is not None:
         step.set(heartbeat_due=max(replica.heartbeat_due, step.now + min(timeout, max(seconds, 1.0))))
     if replica.deadline is not None and replica.state in (_S.STARTING, _S.STOPPING, _S.ABORTING):
         step.set(deadline=max(replica.deadline, min(replica.deadline + seconds, step.now + seconds)))
+    if replica.probe_failures:
+        step.set(probe_failures=0)
+
+
+def afresh(step: Step) -> None:
+    """After a restart of the core: what could not be heard meanwhile is not held against the replica."""
+    replica = step.replica
+    if replica.heartbeat_due is not None:
+        step.set(heartbeat_due=next_beat(step))
+    if replica.state is _S.STARTING and replica.deadline is not None and waits_for_sign(step.program):
+        step.set(deadline=max(replica.deadline, step.now + min(AFRESH_S, step.program.ready.timeout)))
     if replica.probe_failures:
         step.set(probe_failures=0)

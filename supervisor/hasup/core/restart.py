@@ -5,6 +5,7 @@ moment between two crashes gains no new budget. Only the exponent of the delay b
 readiness in one go.
 """
 
+import math
 import zlib
 
 import msgspec
@@ -45,19 +46,22 @@ def decide(
     if rule.limit and len(recent) >= rule.limit:
         return _limit_reached(rule, failures, recent, now, chance)
     wait = delay(rule, failures, chance)
-    return Verdict(wait, f"restart {_in(wait)}", failures, (*recent, now))
+    return Verdict(wait, f"restart {_in(wait)}", failures, _kept(rule, recent, now))
+
+
+def _kept(rule: Restart, recent: tuple[float, ...], now: float) -> tuple[float, ...]:
+    """The restarts to remember, this one included: no more than it takes to tell whether the limit is reached."""
+    return (*recent, now)[-rule.limit :] if rule.limit else ()
 
 
 def delay(rule: Restart, failures: int, chance: float) -> float:
     """The delay before the restart after so many failures in a row (from 1), jitter included, in seconds."""
-    grown = rule.delay
-    if rule.delay and rule.factor > 1:
-        # The exponent is bounded so that a program that has failed for years does not overflow.
-        grown = (
-            min(rule.max_delay, rule.delay * rule.factor ** min(failures - 1, 1000))
-            if failures < 1024
-            else (rule.max_delay)
-        )
+    if rule.delay == 0:
+        return 0.0
+    # Compared as logarithms: a power of the factor overflows for a program that has failed for years.
+    growth = (failures - 1) * math.log(rule.factor)
+    room = math.log(max(1.0, rule.max_delay / rule.delay))
+    grown = rule.max_delay if growth >= room else rule.delay * math.exp(growth)
     return min(grown, rule.max_delay) * (1 + rule.jitter * chance)
 
 
@@ -65,7 +69,7 @@ def _limit_reached(rule: Restart, failures: int, recent: tuple[float, ...], now:
     what = f"{len(recent)} restarts within {rule.window:g} s, the limit is {rule.limit}"
     if rule.on_limit == "retry":
         wait = rule.max_delay * (1 + rule.jitter * chance)
-        return Verdict(wait, f"{what}; next try {_in(wait)}", failures, (*recent, now))
+        return Verdict(wait, f"{what}; next try {_in(wait)}", failures, _kept(rule, recent, now))
     return Verdict(None, f"gave up: {what}", failures, recent, gave_up=rule.on_limit)
 
 

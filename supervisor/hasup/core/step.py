@@ -1,5 +1,6 @@
 """One decision on one replica: the state before, what is done to it, and the actions that follow."""
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,12 +14,19 @@ from hasup.model.state import Replica, State
 class Step:
     """Collects the new state and the actions of one event on one replica.
 
-    ``blocked`` is what it would have to wait for (in words) if it were to start now; ``ending`` is set while hasup
-    stops everything: then nothing is started again.
+    ``chance`` draws the jitter; ``blocked`` tells what it would have to wait for (in words) if it were to start now.
+    Both are asked only where they matter. ``ending`` is set while hasup stops everything: then nothing is started.
     """
 
     def __init__(
-        self, replica: Replica, program: Program, now: float, chance: float, blocked: str | None, ending: bool
+        self,
+        replica: Replica,
+        program: Program,
+        now: float,
+        *,
+        chance: Callable[[], float],
+        blocked: Callable[[], str | None],
+        ending: bool,
     ) -> None:
         self.replica = replica
         self.program = program
@@ -29,6 +37,8 @@ class Step:
         self.actions: list[Action] = []
         self.wants_turn = False  # it would spawn now: the supervisor says when it may
         self.shutdown: str | None = None  # hasup must stop everything, for this reason
+        self.failed = False  # it failed, and will be restarted: its groups count that
+        self.restarted = False  # it is being restarted: others may want to be restarted with it
 
     def set(self, **changes: Any) -> None:
         """Change facts without leaving the state."""
@@ -45,7 +55,7 @@ class Step:
             changes.setdefault("ready", False)
             changes.setdefault("heartbeat_due", None)
             changes.setdefault("degraded", False)
-        self.set(state=state, reason=reason, since=self.now, deadline=deadline, extended_until=None, **changes)
+        self.set(state=state, reason=reason, since=self.now, deadline=deadline, **changes)
         self.tell(event, reason, old)
 
     def tell(self, event: str, reason: str, old: State | None = None, **detail: object) -> None:
@@ -72,6 +82,12 @@ class Step:
             )
         )
 
+    def explain(self, event: str, reason: str) -> None:
+        """The state stays, with another reason; told once."""
+        if reason != self.replica.reason:
+            self.set(reason=reason)
+            self.tell(event, reason)
+
     def act(self, action: Action) -> None:
         """Ask for something."""
         self.actions.append(action)
@@ -86,6 +102,8 @@ class Step:
         replica = self.replica
         assert replica.tree_empty, f"{replica.name}: something is left of generation {replica.generation}"
         assert replica.pid is None
+        assert replica.wanted
+        assert not self.ending
         assert not replica.spawning
         self.enter(
             State.STARTING,
@@ -104,6 +122,7 @@ class Step:
             probe_successes=0,
             status_text="",
             watchdog_s=None,
+            leaving=False,
             over_since={},
             deadline=self.now + self.program.ready.timeout,
         )

@@ -4,13 +4,20 @@ from hasup.model.state import State
 
 _S = State
 
+AT_REST = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
+
 MOVES: dict[State, dict[State, str]] = {
     _S.STOPPED: {
         _S.STARTING: "start",
         _S.WAITING: "start, but something is not there yet",
         _S.BACKOFF: "start, but something is left",
     },
-    _S.WAITING: {_S.STARTING: "what it waited for is there", _S.STOPPED: "stop", _S.BACKOFF: "something is left"},
+    _S.WAITING: {
+        _S.STARTING: "what it waited for is there",
+        _S.STOPPED: "stop",
+        _S.BACKOFF: "something is left",
+        _S.FAILED: "its group gave up",
+    },
     _S.STARTING: {
         _S.RUNNING: "ready",
         _S.BACKOFF: "ended, or could not be executed",
@@ -40,6 +47,7 @@ MOVES: dict[State, dict[State, str]] = {
         _S.WAITING: "the delay is over, but something is not there",
         _S.STOPPED: "stop",
         _S.STOPPING: "stop, while something is left",
+        _S.FAILED: "its group gave up",
     },
     _S.STOPPING: {
         _S.STOPPED: "nothing is left",

@@ -8,7 +8,7 @@ import msgspec
 
 
 class State(StrEnum):
-    """The nine states; see docs/explanation/main-loop.md for the diagram."""
+    """The nine states; see docs/explanation/states.md for the diagram."""
 
     STOPPED = "stopped"  # not wanted
     WAITING = "waiting"  # wanted; a dependency is not there yet, or a schedule is not due
@@ -77,21 +77,21 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0.0  # entered the state
     started: float = 0.0  # spawned
     ready_since: float | None = None  # ready in one go from here
+    leaving: bool = False  # it said that it is stopping: not ready again, whatever its probes say
     deadline: float | None = None  # the state's own timer
     heartbeat_due: float | None = None  # the next sign of life must come before this
-    extended_until: float | None = None  # EXTEND_TIMEOUT_USEC moved the state's deadline up to here
     watchdog_s: float | None = None  # WATCHDOG_USEC sent by the replica replaces heartbeat.timeout
     failing: Result | None = None  # while aborting or being stopped for a limit: why; becomes last.result
     failing_detail: str = ""
     failures: int = 0  # in a row, for the delay
-    history: tuple[float, ...] = ()  # restarts within the window, for the limit
+    history: tuple[float, ...] = ()  # restarts within the window, as many as the limit needs
     restarts: int = 0  # in all
     last: LastRun | None = None
     status_text: str = ""  # STATUS= of the replica
     probe_failures: int = 0  # failed health probes in a row
     probe_successes: int = 0
     degraded: bool = False  # slow
-    over_since: dict[str, float] = {}  # limit -> over it since
+    over_since: dict[str, float] = {}  # limit -> over it since; hasup.core.limits.FIRED once it fired
     then_start: bool = False  # stopping for a restart: start again when the tree is empty
     admitted: bool = False  # it has had its turn under restart_rate, which comes at the deadline
     settled: bool = False  # was ready, completed or failed its first start since it was wanted (start -d)

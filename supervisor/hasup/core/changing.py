@@ -1,0 +1,76 @@
+"""Changes while everything runs: more or fewer replicas, another configuration."""
+
+from msgspec.structs import replace
+
+from hasup.core import wishes
+from hasup.core.diff import Difference, difference
+from hasup.core.step import Step
+from hasup.core.turn import Turn
+from hasup.model.actions import Note
+from hasup.model.spec import Config
+from hasup.model.state import Result
+
+
+def scale(turn: Turn, name: str, count: int, by: str) -> None:
+    """Let a program have so many replicas from now on."""
+    roster = turn.roster
+    if name not in roster.programs:
+        return
+    before = roster.programs[name].replicas
+    roster.own.scale[name] = count
+    roster.remember()
+    added = roster.resize(name, count)
+    turn.actions.append(Note("scale", f"scaled from {before} to {count} by {by}", name))
+    back = [f"{name}.{index}" for index in range(before + 1, count + 1)]  # also one that is still being stopped
+    for slot in dict.fromkeys([*added, *back]):
+        turn.step(slot, lambda step: wishes.start(step, by))
+    stop_beyond(turn, name, count, f"stopped by {by}, who scaled {name} to {count}")
+
+
+def apply(turn: Turn, config: Config) -> Difference:
+    """Go over to another configuration: only what differs is touched."""
+    roster = turn.roster
+    found = difference(roster.config, config)
+    programs = dict(config.programs)
+    for name, program in roster.programs.items():  # what is removed stays known until its replicas are gone
+        programs.setdefault(name, replace(program, replicas=0, depends_on={}))
+    for name in config.programs:
+        if any(change.option == "replicas" for change in found.changed.get(name, ())):
+            roster.own.scale.pop(name, None)
+        elif name in roster.own.scale:
+            programs[name] = replace(programs[name], replicas=roster.own.scale[name])
+    roster.configure(config, programs)
+    roster.remember()
+    _carry_over(turn, found)
+    roster.wake.update(dict.fromkeys(programs))
+    return found
+
+
+def _carry_over(turn: Turn, found: Difference) -> None:
+    for name in found.removed:
+        stop_beyond(turn, name, 0, "stopped: it is not in the configuration any more")
+    for name in (*found.added, *found.changed):
+        _carry_over_one(turn, name, added=name in found.added, restarted=name in found.restarted())
+
+
+def _carry_over_one(turn: Turn, name: str, *, added: bool, restarted: bool) -> None:
+    roster = turn.roster
+    program = roster.programs[name]
+    wanted = program.autostart if added else any(known.wanted for known in roster.of(name))
+    fresh = roster.resize(name, program.replicas)
+    stop_beyond(turn, name, program.replicas, "stopped: the configuration wants fewer")
+    for known in roster.of(name):
+        if wanted and (known.name in fresh or added):
+            turn.step(known.name, lambda step: wishes.start(step, "hasup reload"))
+        elif restarted and known.wanted:
+            turn.step(known.name, _replace)
+
+
+def stop_beyond(turn: Turn, name: str, count: int, why: str) -> None:
+    """Stop the replicas of a program beyond so many, the last one first."""
+    for known in turn.roster.beyond(name, count):
+        wishes.stop_in_turn(turn.step, turn.roster.drains(name), known.name, why)
+
+
+def _replace(step: Step) -> None:
+    wishes.restart_now(step, "restarted: its configuration changed", Result.RELOAD)

@@ -1,0 +1,102 @@
+"""What the end of one replica means to others: those that wait for it, its groups, those restarted with it."""
+
+from collections.abc import Iterable
+
+from hasup.core import groups, replica, wishes
+from hasup.core.transitions import AT_REST
+from hasup.core.turn import Turn
+from hasup.model.actions import Forget
+from hasup.model.spec import Group
+from hasup.model.state import State
+
+ALIVE = frozenset({State.STARTING, State.RUNNING})
+
+
+def changed(turn: Turn, name: str) -> None:
+    """A program changed: others may have waited for just that."""
+    roster = turn.roster
+    for other in roster.plan.dependants(name):
+        for waiting in roster.of(other):
+            if waiting.state is State.WAITING and waiting.deadline is None and waiting.wanted:
+                turn.step(waiting.name, lambda step: replica.launch(step, "what it waited for is there"))
+    program = roster.programs.get(name)
+    if program is not None and program.owner in roster.programs and roster.drains(program.owner) is None:
+        _stop_served(turn, program.owner, name)
+    _remove_surplus(turn, name)
+
+
+def _stop_served(turn: Turn, owner: str, server: str) -> None:
+    """What served a program has ended: the turn of its replicas that were to be stopped after it."""
+    if turn.roster.own.ending is not None:
+        return
+    for held in [*turn.roster.of(owner), *turn.roster.beyond(owner, turn.roster.programs[owner].replicas)]:
+        if not held.wanted and held.state in ALIVE:
+            turn.step(held.name, lambda step: wishes.stop(step, f"stopped: {server} has drained its connections"))
+
+
+def _remove_surplus(turn: Turn, name: str) -> None:
+    """Slots beyond the number wanted go when they are at rest; a program that is not configured, with its last one."""
+    roster = turn.roster
+    if name not in roster.programs:
+        return
+    for surplus in roster.beyond(name, roster.programs[name].replicas):
+        if surplus.state in AT_REST and surplus.tree_empty:
+            roster.remove(surplus.name)
+            turn.actions.append(Forget(surplus.name))
+    if name not in roster.config.programs and not roster.beyond(name, 0):
+        del roster.programs[name]
+
+
+def restarted(turn: Turn, slot: str) -> None:
+    """A replica is being restarted: so are those that asked to be restarted with it."""
+    known = turn.roster.replicas[slot]
+    if known.state in AT_REST:
+        return  # its group gave up meanwhile
+    for other in turn.roster.plan.dependants(known.program):
+        if turn.roster.programs[other].depends_on[known.program].restart:
+            _restart_all(turn, other, f"restarted, since {slot} was")
+    if known.state is State.BACKOFF:
+        turn.step(slot, replica.due)  # without delay it starts now
+
+
+def failed(turn: Turn, slot: str) -> None:
+    """A replica failed and will be restarted: its groups count it, and take others along."""
+    name = turn.roster.replicas[slot].program
+    for group in turn.roster.config.groups.values():
+        if name in group.programs:
+            _group_failed(turn, group, slot, name)
+
+
+def _group_failed(turn: Turn, group: Group, slot: str, name: str) -> None:
+    own = turn.roster.own
+    too_many = False
+    if group.limit:
+        recent, too_many = groups.over_limit(group, own.group_history.get(group.name, ()), turn.now)
+        own.group_history[group.name] = recent
+        turn.roster.remember()
+    if too_many and group.on_limit != "retry":
+        why = f"gave up: group {group.name} had more than {group.limit} restarts within {group.window:g} s"
+        own.group_history.pop(group.name, None)  # whoever starts it again begins anew
+        _give_up(turn, group, why)
+        return
+    if too_many:
+        turn.step(slot, wishes.slow_down)
+    for other in groups.taken_along(group, name):
+        _restart_all(turn, other, f"restarted with {slot} ({group.strategy} of {group.name})")
+
+
+def _give_up(turn: Turn, group: Group, why: str) -> None:
+    if group.on_limit == "shutdown":
+        turn.shutdowns.append(why)
+        return
+    for slot in [known.name for name in group.programs for known in turn.roster.of(name)]:
+        turn.step(slot, lambda step: wishes.give_up(step, why))
+
+
+def _restart_all(turn: Turn, name: str, why: str) -> None:
+    for slot in _alive(turn, name):
+        turn.step(slot, lambda step: wishes.restart_now(step, why))
+
+
+def _alive(turn: Turn, name: str) -> Iterable[str]:
+    return [known.name for known in turn.roster.of(name) if known.state in ALIVE and known.wanted]

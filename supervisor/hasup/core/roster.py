@@ -1,0 +1,184 @@
+"""All replicas and what is counted about them, so that no event costs a walk over everything."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from hasup.core.deadlines import Deadlines
+from hasup.core.plan import Plan
+from hasup.core.rate import Rate
+from hasup.core.restore import decode
+from hasup.core.rolling import Rolling
+from hasup.core.transitions import AT_REST
+from hasup.model.spec import Config, Program
+from hasup.model.state import Replica
+
+
+class Own(msgspec.Struct, omit_defaults=True):
+    """What the supervisor remembers besides its replicas."""
+
+    scale: dict[str, int] = {}
+    ending: str | None = None  # why everything is being stopped
+    exit_code: int = 0
+    killing: bool = False
+    group_history: dict[str, list[float]] = {}
+    rolling: dict[str, Rolling] = {}  # program -> its rolling restart under way
+
+
+class Roster:
+    """The replicas of a configuration. Every change goes through :meth:`put`."""
+
+    def __init__(self, config: Config, seed: int) -> None:
+        self.seed = seed
+        self.own = Own()
+        self.replicas: dict[str, Replica] = {}
+        self.deadlines = Deadlines(lambda slot: earliest(self.replicas.get(slot)))
+        self.wake: dict[str, None] = {}  # programs that changed: those that depend on them must be looked at
+        self.unsettled = 0  # wanted, and neither ready, completed nor failed yet
+        self._slots: dict[str, dict[str, None]] = {}
+        self._busy: dict[str, int] = {}  # program -> replicas that are not at rest
+        self._dirty: set[str] = {""}
+        self._forgotten: set[str] = set()
+        self.configure(config, config.programs)
+        for program in config.programs.values():
+            self.resize(program.name, program.replicas)
+
+    def configure(self, config: Config, programs: Mapping[str, Program]) -> None:
+        """Take over a configuration; ``programs`` may hold some more, which are on their way out."""
+        self.config = config
+        self.programs = dict(programs)
+        self.rate = Rate(config.supervisor.restart_rate)
+        self.plan = Plan(self.programs, self.of)
+        self.servers: dict[str, list[str]] = {}  # program -> hasup's own programs that serve it
+        for program in self.programs.values():
+            if program.owner is not None:
+                self.servers.setdefault(program.owner, []).append(program.name)
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+    def of(self, program: str) -> list[Replica]:
+        """The replicas that a program is to have, by number."""
+        count = self.programs[program].replicas
+        return [r for i in range(1, count + 1) if (r := self.replicas.get(f"{program}.{i}")) is not None]
+
+    def beyond(self, program: str, count: int) -> list[Replica]:
+        """The replicas of a program beyond so many, the last one first."""
+        known = self._slots.get(program, {})
+        if len(known) <= count:
+            return []
+        found = [self.replicas[slot] for slot in known if self.replicas[slot].index > count]
+        return sorted(found, key=lambda r: -r.index)
+
+    def at_rest(self, program: str) -> bool:
+        """Whether nothing of a program lives or is about to."""
+        return not self._busy.get(program)
+
+    def all_at_rest(self) -> bool:
+        """Whether nothing lives at all."""
+        return not any(self._busy.values())
+
+    def drains(self, program: str) -> str | None:
+        """What still serves a program, is not wanted any more, and has not ended yet."""
+        for name in self.servers.get(program, ()):
+            if not self.at_rest(name) and not any(r.wanted for r in self.of(name)):
+                return name
+        return None
+
+    # --- changes ----------------------------------------------------------------------------------------------------
+    def put(self, after: Replica) -> None:
+        """A replica changed, or is new."""
+        slot = after.name
+        before = self.replicas.get(slot)
+        self.replicas[slot] = after
+        self.deadlines.moved(slot, earliest(after))
+        self._dirty.add(slot)
+        if before is None:
+            self._slots.setdefault(after.program, {})[slot] = None
+        self._count(after.program, before, after)
+        if before is None or _matters_to_others(before, after):
+            self.wake[after.program] = None
+
+    def beat(self, known: Replica, due: float) -> None:
+        """A sign of life. It is frequent, and not worth a word to the guardian: a new core awaits it afresh."""
+        after = self.replicas[known.name] = replace(known, heartbeat_due=due)
+        self.deadlines.moved(known.name, earliest(after))
+
+    def _count(self, program: str, before: Replica | None, after: Replica | None) -> None:
+        self._busy[program] = self._busy.get(program, 0) + _is_busy(after) - _is_busy(before)
+        self.unsettled += _is_unsettled(after) - _is_unsettled(before)
+
+    def resize(self, name: str, count: int) -> list[str]:
+        """Let a program have so many replicas; returns the slots that are new. Surplus ones stay until removed."""
+        self.programs[name] = replace(self.programs[name], replicas=count)
+        added = [f"{name}.{i}" for i in range(1, count + 1) if f"{name}.{i}" not in self.replicas]
+        for slot in added:
+            self.put(Replica(name=slot, program=name, index=int(slot.rpartition(".")[2])))
+        self.wake[name] = None
+        return added
+
+    def remove(self, slot: str) -> None:
+        """A slot is gone for good."""
+        gone = self.replicas.pop(slot)
+        del self._slots[gone.program][slot]
+        self._count(gone.program, gone, None)
+        self.deadlines.forget(slot)
+        self._dirty.discard(slot)
+        self._forgotten.add(slot)
+
+    def remember(self) -> None:
+        """The supervisor's own state changed."""
+        self._dirty.add("")
+
+    # --- state as text ----------------------------------------------------------------------------------------------
+    def take_blobs(self) -> dict[str, str | None]:
+        """What changed since the last call: slot to text, or None for one that is gone; ``""`` is the supervisor."""
+        blobs: dict[str, str | None] = dict.fromkeys(self._forgotten)
+        for slot in self._dirty:
+            state: object = self.replicas.get(slot) if slot else self.own
+            if state is not None:
+                blobs[slot] = msgspec.json.encode(state).decode()
+        self._dirty, self._forgotten = set(), set()
+        return blobs
+
+    def load(self, blobs: Mapping[str, str]) -> None:
+        """Take over what an earlier core knew."""
+        self.own = decode(blobs.get("", "{}"), Own)
+        for name, count in self.own.scale.items():
+            if name in self.programs:
+                self.resize(name, count)
+        for name, program in self.programs.items():
+            for surplus in self.beyond(name, program.replicas):
+                self.remove(surplus.name)  # one that is still being stopped comes back with its blob
+        self._adopt(decode(blob, Replica) for slot, blob in blobs.items() if slot)
+        self._dirty, self._forgotten = {"", *self.replicas}, set()
+
+    def _adopt(self, replicas: Iterable[Replica]) -> None:
+        for known in replicas:
+            if known.program in self.programs:
+                self.put(known)
+
+
+def earliest(known: Replica | None) -> float | None:
+    """When a replica must be looked at next."""
+    if known is None:
+        return None
+    if known.heartbeat_due is None or (known.deadline is not None and known.deadline < known.heartbeat_due):
+        return known.deadline
+    return known.heartbeat_due
+
+
+def _matters_to_others(before: Replica, after: Replica) -> bool:
+    return (
+        before.state is not after.state
+        or before.ready != after.ready
+        or before.pid != after.pid
+        or before.tree_empty != after.tree_empty
+    )
+
+
+def _is_busy(known: Replica | None) -> bool:
+    return known is not None and not (known.state in AT_REST and known.tree_empty)
+
+
+def _is_unsettled(known: Replica | None) -> bool:
+    return known is not None and known.wanted and not known.settled

@@ -1,0 +1,57 @@
+"""One turn: everything that follows from one event at one moment."""
+
+from collections import deque
+from collections.abc import Callable
+
+from hasup.core import replica
+from hasup.core.restart import jitter
+from hasup.core.roster import Roster
+from hasup.core.step import Step
+from hasup.model.actions import Action
+
+Apply = Callable[[Step], None]
+
+
+class Turn:
+    """Collects the actions, and what they mean to others, until nothing is left to be dealt with."""
+
+    def __init__(self, roster: Roster, now: float) -> None:
+        self.roster = roster
+        self.now = now
+        self.actions: list[Action] = []
+        self.failed: deque[str] = deque()  # slots that failed and will be restarted
+        self.restarted: deque[str] = deque()  # slots that are being restarted, for whatever reason
+        self.shutdowns: deque[str] = deque()  # reasons to stop everything
+
+    def step(self, slot: str, apply: Apply) -> None:
+        """Let ``apply`` decide on one replica."""
+        roster = self.roster
+        before = roster.replicas[slot]
+        program = roster.programs[before.program]
+        step = Step(
+            before,
+            program,
+            self.now,
+            chance=lambda: jitter(roster.seed, slot, before.generation),
+            blocked=lambda: roster.plan.blocked(program),
+            ending=roster.own.ending is not None,
+        )
+        apply(step)
+        if step.wants_turn:
+            self._give_turn(step)
+        if step.replica is not before:
+            roster.put(step.replica)
+        self.actions += step.actions
+        if step.failed:
+            self.failed.append(slot)
+        if step.restarted:
+            self.restarted.append(slot)
+        if step.shutdown is not None:
+            self.shutdowns.append(step.shutdown)
+
+    def _give_turn(self, step: Step) -> None:
+        due = self.roster.rate.turn(self.now)
+        if due <= self.now:
+            step.spawn(step.replica.reason)
+        else:
+            replica.hold(step, due)

@@ -1,0 +1,120 @@
+"""What operators, groups and dependencies want of one replica."""
+
+from collections.abc import Callable
+
+from hasup.core.replica import ask_to_end, for_good, gave_up, launch
+from hasup.core.step import Step
+from hasup.core.transitions import AT_REST
+from hasup.model.state import Result, State
+
+_S = State
+
+
+def start(step: Step, by: str) -> None:
+    """Want it. What waits for a delay starts at once."""
+    replica = step.replica
+    if step.ending:
+        return
+    if replica.state in AT_REST or replica.state in (_S.BACKOFF, _S.WAITING):
+        _begin(step, f"started by {by}")
+    elif replica.state is _S.STOPPING:
+        step.set(wanted=True, then_start=True, settled=False)
+    else:
+        step.set(wanted=True)
+
+
+def _begin(step: Step, why: str) -> None:
+    """What is at rest begins anew, with a fresh budget; what is about to start does so at once."""
+    step.set(wanted=True, failures=0)
+    if step.replica.state in AT_REST:
+        step.set(history=(), settled=False)
+    launch(step, why)
+
+
+def stop(step: Step, why: str) -> None:
+    """Do not want it any more."""
+    replica = step.replica
+    step.set(wanted=False, then_start=False)
+    if replica.state in (_S.STARTING, _S.RUNNING):
+        ask_to_end(step, why)
+    elif replica.state is _S.WAITING or (replica.state in (_S.BACKOFF, _S.FAILED, _S.COMPLETED) and replica.tree_empty):
+        step.enter(_S.STOPPED, why)
+    elif replica.state is _S.BACKOFF:
+        step.enter(_S.STOPPING, f"{why}; what its last run left is being cleared")
+        step.clear()
+    elif replica.state is _S.STOPPING:
+        step.set(failing=None, failing_detail="")
+
+
+def stop_in_turn(run: Callable[[str, Callable[[Step], None]], None], server: str | None, slot: str, why: str) -> None:
+    """Stop a slot; while ``server`` still drains the connections to it, only note that it is to be stopped."""
+    if server is None:
+        run(slot, lambda step: stop(step, why))
+    else:
+        run(slot, lambda step: _stop_after(step, f"{why}, once {server} has drained its connections"))
+
+
+def _stop_after(step: Step, why: str) -> None:
+    """Not wanted any more, but it lives until what serves it has ended (see hasup.core.fates)."""
+    if step.replica.state not in (_S.STARTING, _S.RUNNING):
+        stop(step, why)
+    elif step.replica.wanted:
+        step.set(wanted=False, then_start=False, reason=why)
+        step.tell("draining", why)
+
+
+def restart_now(step: Step, why: str, result: Result = Result.OPERATOR) -> None:
+    """Stop and start at once; what does not run is started. ``result`` is what the run is said to have ended by."""
+    replica = step.replica
+    if step.ending:
+        return
+    if replica.state in (_S.STARTING, _S.RUNNING):
+        step.set(wanted=True, settled=False, restarts=replica.restarts + 1)
+        ask_to_end(step, why, result, why)
+        step.set(then_start=True)
+        step.restarted = True
+    elif replica.state in (_S.STOPPING, _S.ABORTING):
+        step.set(wanted=True, settled=False, then_start=True)
+    else:
+        _begin(step, why)
+
+
+def kill(step: Step, why: str) -> None:
+    """End it at once."""
+    replica = step.replica
+    step.set(wanted=False, then_start=False, failing=None)
+    if replica.state in AT_REST:
+        return
+    if replica.tree_empty and replica.state is not _S.STOPPING:
+        step.enter(_S.STOPPED, why)
+    else:
+        if replica.state is not _S.STOPPING:
+            step.enter(_S.STOPPING, f"killed: {why}")
+        step.set(deadline=None)
+        step.clear()
+
+
+def give_up(step: Step, why: str) -> None:
+    """Its group gave up: it is failed, whatever it does now, unless nobody wants it anyway."""
+    replica = step.replica
+    if not replica.wanted or replica.state in AT_REST:
+        return
+    step.set(then_start=False)
+    if replica.state in (_S.STARTING, _S.RUNNING):
+        ask_to_end(step, why, Result.LIMIT, why)
+    elif replica.state in (_S.ABORTING, _S.STOPPING):
+        step.set(failing=Result.LIMIT, failing_detail=why)
+    else:
+        step.set(last=gave_up(replica.last, why, step.now))
+        for_good(step, _S.FAILED, why)
+
+
+def slow_down(step: Step) -> None:
+    """Its group is over its limit: on at max_delay."""
+    replica = step.replica
+    if replica.state is not _S.BACKOFF:
+        return
+    due = max(replica.deadline or 0.0, step.now + step.program.restart.max_delay)
+    reason = f"{replica.reason}; its group is over its limit: next try in {due - step.now:.1f} s"
+    step.set(deadline=due, reason=reason)
+    step.tell("limit", reason)
