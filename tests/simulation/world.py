@@ -338,5 +338,5 @@ class World:
         if self.ended is not None or self.core.stopping:
             return
         for name, r in self.core.replicas.items():
-            good = r.ready or r.state in AT_REST or r.state is State.WAITING
+            good = r.ready or r.state in AT_REST or (r.state is State.WAITING and r.deadline is None)
             check(good or not r.wanted, f"P3: {name} does not come back: {r.state}, {r.reason}")

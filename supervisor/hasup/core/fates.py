@@ -40,7 +40,7 @@ def _remove_surplus(turn: Turn, name: str) -> None:
     if name not in roster.programs:
         return
     for surplus in roster.beyond(name, roster.programs[name].replicas):
-        if surplus.state in AT_REST and surplus.tree_empty:
+        if surplus.state in AT_REST:
             roster.remove(surplus.name)
             turn.actions.append(Forget(surplus.name))
     if name not in roster.config.programs and not roster.beyond(name, 0):

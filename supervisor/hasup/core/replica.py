@@ -21,7 +21,6 @@ _OVER: dict[str, Any] = {  # facts of a run that is over
     "failing_detail": "",
     "ready_since": None,
     "then_start": False,
-    "admitted": False,
 }
 _BY_LIMIT = frozenset(limits.RESULTS.values())
 
@@ -31,11 +30,8 @@ def launch(step: Step, why: str) -> None:
     """Start it as soon as nothing stands in the way."""
     replica = step.replica
     if not replica.tree_empty:
-        if replica.state is not _S.BACKOFF:
-            step.enter(_S.BACKOFF, "waits until nothing is left of its last run")
-        else:
-            step.set(deadline=None)
-            step.explain("clearing", "waits until nothing is left of its last run")
+        step.set(deadline=None)
+        step.explain("clearing", "waits until nothing is left of its last run")
         if not replica.clearing:
             step.clear()
     elif (missing := step.blocked()) is not None:
@@ -244,38 +240,46 @@ def stuck(step: Step, event: ev.Stuck) -> None:
 
 
 def at_rest(step: Step) -> None:
-    """Nothing is left of a run that was asked to end."""
+    """Nothing is left of a run that was asked to end, or that ended and left something behind."""
     replica = step.replica
-    if replica.then_start and not step.ending:
-        step.set(failing=None, failing_detail="")
-        launch(step, f"started again: {replica.reason}")
-    elif replica.failing is Result.LIMIT and not step.ending:
-        for_good(step, _S.FAILED, replica.failing_detail)
-    elif replica.wanted and replica.failing is not None and not step.ending:
-        ended(step, replica.failing_detail or "failed", succeeded=False)
-    else:
-        late = replica.last is not None and replica.last.result is Result.STOP_TIMEOUT
-        reason = replica.reason.partition(";")[0] + (" (killed, as it did not end in time)" if late else "")
-        of_itself = replica.failing in _BY_LIMIT
-        step.set(wanted=False, failing=None, failing_detail="")
-        step.enter(_S.STOPPED, reason)
-        if of_itself and step.program.essential and not step.ending:
-            step.shutdown = f"{replica.name} is essential: {reason}"
+    if replica.wanted and not step.ending:
+        if replica.then_start:
+            step.set(failing=None, failing_detail="")
+            launch(step, f"started again: {replica.reason}")
+        elif replica.failing is not None:
+            ended(step, replica.failing_detail, succeeded=False)
+        else:
+            succeeded = replica.last is not None and replica.last.result is Result.SUCCESS
+            ended(step, describe(replica.last), succeeded=succeeded)
+        return
+    late = replica.last is not None and replica.last.result is Result.STOP_TIMEOUT
+    reason = replica.reason.partition(";")[0] + (" (killed, as it did not end in time)" if late else "")
+    by_limit = replica.failing in _BY_LIMIT
+    step.set(wanted=False, failing=None, failing_detail="")
+    step.enter(_S.STOPPED, reason)
+    if by_limit and step.program.essential and not step.ending:
+        step.shutdown = f"{replica.name} is essential: {reason}"
 
 
 def ended(step: Step, what: str, *, succeeded: bool) -> None:
     """A run ended that nobody had asked to end for good: the restart policy decides."""
     replica = step.replica
     if step.ending or not replica.wanted:
-        step.enter(_S.STOPPED, what, settled=True)
-        return
-    if replica.failing is Result.LIMIT:
-        for_good(step, _S.FAILED, replica.failing_detail)
-        return
-    if replica.then_start:  # restarted by somebody while it was hung
-        step.enter(_S.BACKOFF, f"{what}; started again, as asked", deadline=step.now, restarts=replica.restarts + 1, **_OVER)
+        if is_clear(step, what):
+            step.enter(_S.STOPPED, what, settled=True)
+    elif replica.failing is Result.LIMIT:
+        if for_good(step, _S.FAILED, what):
+            step.set(last=gave_up(replica.last, what, step.now))
+    elif replica.then_start:  # restarted by somebody while it was hung
+        reason = f"{what}; started again, as asked"
+        step.enter(_S.BACKOFF, reason, deadline=step.now, restarts=replica.restarts + 1, **_OVER)
         step.restarted = True
-        return
+    else:
+        _by_policy(step, what, succeeded)
+
+
+def _by_policy(step: Step, what: str, succeeded: bool) -> None:
+    replica = step.replica
     verdict = restart.decide(
         step.program,
         succeeded=succeeded,
@@ -288,13 +292,12 @@ def ended(step: Step, what: str, *, succeeded: bool) -> None:
     reason = f"{what}; {verdict.reason}"
     if verdict.delay is not None:
         _again_after(step, reason, verdict, verdict.delay)
-    elif verdict.gave_up is not None:
+    elif verdict.gave_up is None:
+        for_good(step, _S.COMPLETED if succeeded else _S.FAILED, reason)
+    elif for_good(step, _S.FAILED, reason):
         step.set(history=verdict.history, last=gave_up(replica.last, reason, step.now))
-        for_good(step, _S.FAILED, reason)
         if verdict.gave_up == "shutdown":
             step.shutdown = f"{replica.name} {reason}"
-    else:
-        for_good(step, _S.COMPLETED if succeeded else _S.FAILED, reason)
 
 
 def _again_after(step: Step, reason: str, verdict: restart.Verdict, delay: float) -> None:
@@ -312,11 +315,27 @@ def _again_after(step: Step, reason: str, verdict: restart.Verdict, delay: float
     step.failed = step.restarted = True
 
 
-def for_good(step: Step, state: State, reason: str) -> None:
-    """It ended and is not started again by itself; with an essential program everything ends."""
+def for_good(step: Step, state: State, reason: str) -> bool:
+    """It ended and is not started again by itself; with an essential program everything ends.
+
+    False while something of it is left: it is decided on again when that is cleared away.
+    """
+    if not is_clear(step, reason):
+        return False
     step.enter(state, reason, settled=True, **_OVER)
     if step.program.essential:
         step.shutdown = f"{step.replica.name} is essential: {reason}"
+    return True
+
+
+def is_clear(step: Step, reason: str) -> bool:
+    """Whether nothing is left. What is at rest has left nothing; what has, is stopping until that is gone."""
+    if step.replica.tree_empty:
+        return True
+    step.enter(_S.STOPPING, f"{reason}; what it left is being cleared")
+    if not step.replica.clearing:
+        step.clear()
+    return False
 
 
 def gave_up(last: LastRun | None, reason: str, now: float) -> LastRun:

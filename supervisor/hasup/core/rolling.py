@@ -2,7 +2,7 @@
 
 import msgspec
 
-from hasup.model.state import Replica
+from hasup.model.state import Replica, State
 
 
 class Rolling(msgspec.Struct):
@@ -20,6 +20,10 @@ def verdict(rolling: Rolling, current: Replica | None) -> str:
         return "next"
     if current is None or not current.wanted:
         return "next"  # stopped or scaled away meanwhile: that was somebody's wish
+    if current.state is State.COMPLETED:
+        return "next"  # a task needs no replacing
+    if current.state is State.FAILED:
+        return "failed"
     if current.generation <= rolling.generation or not current.settled:
         return "wait"
     return "next" if current.ready else "failed"

@@ -13,7 +13,7 @@ from hasup.model.state import Result
 def begin(turn: Turn, slots: Iterable[str], by: str) -> None:
     """Replace these one by one; what does not run is left to start by itself."""
     roster = turn.roster
-    asked = [slot for slot in slots if slot in roster.replicas]
+    asked = list(slots)
     for slot in asked:
         known = roster.replicas[slot]
         serves = roster.programs[known.program].internal and len(asked) > 1  # what serves a program goes on meanwhile

@@ -177,7 +177,7 @@ def _matters_to_others(before: Replica, after: Replica) -> bool:
 
 
 def _is_busy(known: Replica | None) -> bool:
-    return known is not None and not (known.state in AT_REST and known.tree_empty)
+    return known is not None and known.state not in AT_REST
 
 
 def _is_unsettled(known: Replica | None) -> bool:

@@ -51,6 +51,7 @@ class Step:
         old = self.replica.state
         assert state in MOVES[old], f"{self.replica.name}: {old} does not lead to {state}"
         assert reason
+        changes.setdefault("admitted", False)
         if state is not State.RUNNING:
             changes.setdefault("ready", False)
             changes.setdefault("heartbeat_due", None)

@@ -135,14 +135,20 @@ class Supervisor:
             case ev.Stalled(seconds):
                 return self._known(self.replicas, lambda step: replica.grace(step, seconds))
             case ev.Start(slots, by):
-                return self._known(self._with_needed(slots), lambda step: wishes.start(step, by))
+                return self._known(self._with_needed(self._staying(slots)), lambda step: wishes.start(step, by))
             case ev.Restart(slots, by):
-                return self._known(slots, lambda step: wishes.restart_now(step, f"restarted by {by}"))
+                return self._known(self._staying(slots), lambda step: wishes.restart_now(step, f"restarted by {by}"))
             case _:
                 return ()
 
     def _known(self, slots: Iterable[str], apply: Apply) -> list[tuple[str, Apply]]:
         return [(slot, apply) for slot in slots if slot in self.replicas]
+
+    def _staying(self, slots: Iterable[str]) -> list[str]:
+        """Those that are not being scaled away."""
+        return [
+            slot for slot in slots if slot in self.replicas and self.replicas[slot].index <= self.spec(slot).replicas
+        ]
 
     def _with_needed(self, slots: Iterable[str]) -> list[str]:
         """The slots, and those of programs that they depend on and nobody has started: dependencies come first."""
@@ -179,7 +185,7 @@ class Supervisor:
             case ev.Scale(program, count, by) if not self.stopping:
                 changing.scale(turn, program, count, by)
             case ev.Roll(slots, by) if not self.stopping:
-                rolls.begin(turn, slots, by)
+                rolls.begin(turn, self._staying(slots), by)
             case ev.Shutdown(reason, code, at_once):
                 self._ending.begin(turn, reason, code, at_once=at_once or self.stopping)
             case _:

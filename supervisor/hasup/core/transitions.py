@@ -10,34 +10,32 @@ MOVES: dict[State, dict[State, str]] = {
     _S.STOPPED: {
         _S.STARTING: "start",
         _S.WAITING: "start, but something is not there yet",
-        _S.BACKOFF: "start, but something is left",
     },
     _S.WAITING: {
         _S.STARTING: "what it waited for is there",
         _S.STOPPED: "stop",
-        _S.BACKOFF: "something is left",
         _S.FAILED: "its group gave up",
     },
     _S.STARTING: {
         _S.RUNNING: "ready",
         _S.BACKOFF: "ended, or could not be executed",
-        _S.STOPPING: "stop, restart, start timeout or limit",
+        _S.STOPPING: "stop, restart, start timeout, limit, or ended for good and left something",
         _S.ABORTING: "hung",
         _S.COMPLETED: "ended, and must not be restarted",
         _S.FAILED: "ended, and gave up",
-        _S.STOPPED: "ended while hasup is stopping",
+        _S.STOPPED: "ended, and is not wanted any more",
     },
     _S.RUNNING: {
         _S.BACKOFF: "ended",
-        _S.STOPPING: "stop, restart or limit",
+        _S.STOPPING: "stop, restart, limit, or ended for good and left something",
         _S.ABORTING: "hung",
         _S.COMPLETED: "ended, and must not be restarted",
         _S.FAILED: "ended, and gave up",
-        _S.STOPPED: "ended while hasup is stopping",
+        _S.STOPPED: "ended, and is not wanted any more",
     },
     _S.ABORTING: {
         _S.BACKOFF: "ended",
-        _S.STOPPING: "stop",
+        _S.STOPPING: "killed, or ended for good and left something",
         _S.COMPLETED: "ended, and must not be restarted",
         _S.FAILED: "ended, and gave up",
         _S.STOPPED: "ended, and is not wanted any more",
@@ -57,8 +55,8 @@ MOVES: dict[State, dict[State, str]] = {
         _S.COMPLETED: "nothing is left, and must not be restarted",
         _S.FAILED: "nothing is left, and gave up",
     },
-    _S.COMPLETED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop", _S.BACKOFF: "something is left"},
-    _S.FAILED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop", _S.BACKOFF: "something is left"},
+    _S.COMPLETED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop"},
+    _S.FAILED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop"},
 }
 
 

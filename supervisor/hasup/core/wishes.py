@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hasup.core.replica import ask_to_end, for_good, gave_up, launch
+from hasup.core.replica import ask_to_end, for_good, gave_up, is_clear, launch
 from hasup.core.step import Step
 from hasup.core.transitions import AT_REST
 from hasup.model.state import Result, State
@@ -24,11 +24,12 @@ def start(step: Step, by: str) -> None:
 
 
 def _begin(step: Step, why: str) -> None:
-    """What is at rest begins anew, with a fresh budget; what is about to start does so at once."""
+    """What is at rest begins anew, with a fresh budget; what is about to start does so at once, or in its turn."""
     step.set(wanted=True, failures=0)
     if step.replica.state in AT_REST:
         step.set(history=(), settled=False)
-    launch(step, why)
+    if not step.replica.admitted:
+        launch(step, why)
 
 
 def stop(step: Step, why: str) -> None:
@@ -37,11 +38,9 @@ def stop(step: Step, why: str) -> None:
     step.set(wanted=False, then_start=False)
     if replica.state in (_S.STARTING, _S.RUNNING):
         ask_to_end(step, why)
-    elif replica.state is _S.WAITING or (replica.state in (_S.BACKOFF, _S.FAILED, _S.COMPLETED) and replica.tree_empty):
-        step.enter(_S.STOPPED, why)
-    elif replica.state is _S.BACKOFF:
-        step.enter(_S.STOPPING, f"{why}; what its last run left is being cleared")
-        step.clear()
+    elif replica.state in (_S.BACKOFF, _S.WAITING, _S.FAILED, _S.COMPLETED):
+        if is_clear(step, why):
+            step.enter(_S.STOPPED, why)
     elif replica.state is _S.STOPPING:
         step.set(failing=None, failing_detail="")
 
@@ -85,7 +84,7 @@ def kill(step: Step, why: str) -> None:
     step.set(wanted=False, then_start=False, failing=None)
     if replica.state in AT_REST:
         return
-    if replica.tree_empty and replica.state is not _S.STOPPING:
+    if replica.state in (_S.BACKOFF, _S.WAITING) and replica.tree_empty:
         step.enter(_S.STOPPED, why)
     else:
         if replica.state is not _S.STOPPING:
@@ -104,9 +103,10 @@ def give_up(step: Step, why: str) -> None:
         ask_to_end(step, why, Result.LIMIT, why)
     elif replica.state in (_S.ABORTING, _S.STOPPING):
         step.set(failing=Result.LIMIT, failing_detail=why)
-    else:
+    elif for_good(step, _S.FAILED, why):
         step.set(last=gave_up(replica.last, why, step.now))
-        for_good(step, _S.FAILED, why)
+    else:
+        step.set(failing=Result.LIMIT, failing_detail=why)
 
 
 def slow_down(step: Step) -> None:
