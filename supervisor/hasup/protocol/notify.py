@@ -7,12 +7,16 @@ newer clients may say more than we know.
 from typing import NamedTuple
 
 MAX_DATAGRAM = 65_536
+_MAX_LINES = 256  # of one datagram; the rest is passed over, so that no datagram costs much
 _MAX_STATUS = 500
 _MAX_NAME = 255
 
 
 class Message(NamedTuple):
-    """What one datagram says. Fields that were not sent are false or None; times are microseconds."""
+    """What one datagram says. Fields that were not sent are false or None; times are microseconds.
+
+    ``malformed`` counts the lines that are no ``NAME=VALUE``, or have a value that can't be one of that name.
+    """
 
     ready: bool = False
     reloading: bool = False
@@ -30,6 +34,7 @@ class Message(NamedTuple):
     watchdog_usec: int | None = None
     extend_timeout_usec: int | None = None
     monotonic_usec: int | None = None
+    malformed: int = 0
 
     @property
     def tells(self) -> bool:
@@ -54,17 +59,20 @@ _NUMBERS = {
 def parse(datagram: bytes) -> Message:
     """The message in a datagram; one that is too long says nothing."""
     if len(datagram) > MAX_DATAGRAM:
-        return Message()
+        return Message(malformed=1)
     fields: dict[str, object] = {}
-    for line in datagram.split(b"\n"):
+    malformed = 0
+    for line in datagram.split(b"\n", _MAX_LINES)[:_MAX_LINES]:
         name, equals, value = line.partition(b"=")
-        if not equals:
-            continue
-        if name in _FLAGS:
+        if not equals or not name:
+            malformed += line != b""
+        elif name in _FLAGS:
             fields[_FLAGS[name]] = value == b"1"
         elif name in _NUMBERS:
             number = _number(value)
-            if number is not None:
+            if number is None:
+                malformed += 1
+            else:
                 fields[_NUMBERS[name]] = number
         elif name == b"WATCHDOG":
             fields["beat"] = fields.get("beat", False) or value == b"1"
@@ -73,7 +81,7 @@ def parse(datagram: bytes) -> Message:
             fields["status"] = _text(value, _MAX_STATUS)
         elif name == b"FDNAME":
             fields["fd_name"] = _text(value, _MAX_NAME)
-    return Message(**fields)  # type: ignore[arg-type]
+    return Message(**fields, malformed=malformed)  # type: ignore[arg-type]
 
 
 def _number(value: bytes) -> int | None:
@@ -83,5 +91,5 @@ def _number(value: bytes) -> int | None:
 
 def _text(value: bytes, most: int) -> str:
     """Readable text: control characters out, so that a status can't change what a terminal shows around it."""
-    text = value.decode("utf-8", "replace")
+    text = value[: 4 * most].decode("utf-8", "replace")  # no character has more than four bytes
     return "".join(character if character.isprintable() else " " for character in text)[:most].strip()

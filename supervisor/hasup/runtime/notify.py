@@ -1,10 +1,12 @@
 """The notify sockets of the replicas: one abstract datagram socket a slot (docs/decisions/0004)."""
 
 import array
+import errno
 import os
 import socket
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from hasup.loop import SIGNS_OF_LIFE, Loop
 from hasup.model.events import Beat, Event, Notified
@@ -18,13 +20,10 @@ _COMPLAIN_EVERY_S = 60.0
 Belongs = Callable[[str, int, int, int], bool]
 
 
-class _Sender:
-    __slots__ = ("gid", "pid", "uid")
-
-    def __init__(self, pid: int, uid: int, gid: int) -> None:
-        self.pid = pid
-        self.uid = uid
-        self.gid = gid
+class _Sender(NamedTuple):
+    pid: int
+    uid: int
+    gid: int
 
 
 class NotifySockets:
@@ -49,13 +48,18 @@ class NotifySockets:
         self.on_fd_store: Callable[[str, Message, list[int]], None] = lambda _slot, _message, fds: _close(fds)
 
     def open(self, slot: str) -> tuple[int, str]:
-        """The slot's socket (opened if it is not) and the value of NOTIFY_SOCKET for its replica."""
+        """The slot's socket (opened if it is not) and the value of NOTIFY_SOCKET for its replica. Raises OSError."""
         if slot not in self._sockets:
             opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            opened.bind("\0" + self._name(slot))
-            self._watch(slot, opened)
-        return self._sockets[slot].fileno(), "@" + self._name(slot)
+            try:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                _bind(opened, f"\0hasup/{self._instance}/{slot}")
+                self._watch(slot, opened)
+            except OSError:
+                opened.close()
+                raise
+        name: bytes = self._sockets[slot].getsockname()
+        return self._sockets[slot].fileno(), "@" + name[1:].decode()
 
     def adopt(self, slot: str, fd: int) -> None:
         """Take over a socket that outlived the core before; the descriptor is this object's from now on."""
@@ -67,18 +71,18 @@ class NotifySockets:
         if opened is not None:
             self._loop.remove(opened.fileno())
             opened.close()
-
-    def _name(self, slot: str) -> str:
-        return f"hasup/{self._instance}/{slot}"
+            self._refused.pop(slot, None)
+            self._complained.pop(slot, None)
 
     def _watch(self, slot: str, opened: socket.socket) -> None:
         opened.setblocking(False)
-        self._sockets[slot] = opened
         self._loop.add(opened.fileno(), lambda _mask: self._read(slot), order=SIGNS_OF_LIFE)
+        self._sockets[slot] = opened
 
     def _read(self, slot: str) -> None:
         opened = self._sockets[slot]
         beat = False
+        known: dict[_Sender, bool] = {}  # a sender is looked up once a turn, however much it sends
         for _ in range(_A_TURN):
             try:
                 data, ancillary, flags, _ = opened.recvmsg(MAX_DATAGRAM, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
@@ -88,7 +92,9 @@ class NotifySockets:
                 self._complain(slot, f"a message could not be read: {os.strerror(error.errno or 0).lower()}")
                 break
             sender, fds = _unpack(ancillary)
-            if sender is None or not self._belongs(slot, sender.pid, sender.uid, sender.gid):
+            if sender is not None and sender not in known:
+                known[sender] = self._belongs(slot, *sender)
+            if sender is None or not known[sender]:
                 _close(fds)
                 self._refuse(slot, sender)
             elif flags & socket.MSG_TRUNC:
@@ -101,6 +107,8 @@ class NotifySockets:
 
     def _take(self, slot: str, message: Message, fds: list[int]) -> bool:
         """Pass on what it says; whether it was a sign of life. Descriptors that nobody keeps are closed."""
+        if message.malformed:
+            self._complain(slot, f"{message.malformed} lines of a message to its NOTIFY_SOCKET were not understood")
         if message.tells:
             self._emit(
                 Notified(
@@ -119,17 +127,27 @@ class NotifySockets:
         if message.fd_store or message.fd_store_remove:
             self.on_fd_store(slot, message, fds)
         elif message.barrier:
-            # Whoever waits for the other end to close waits until all that came before has been decided on.
-            self._loop.call_later(0.0, lambda: _close(fds))
+            self._open_barrier(fds, self._loop.turns)
         else:
             _close(fds)
         return message.beat
+
+    def _open_barrier(self, fds: list[int], turn: int) -> None:
+        """Whoever waits for the other end to close waits until all that came before has been decided on, which is at
+        the end of the turn in which it came.
+        """
+        if self._loop.turns == turn:
+            self._loop.call_later(0.0, lambda: self._open_barrier(fds, turn))
+        else:
+            _close(fds)
 
     def _refuse(self, slot: str, sender: _Sender | None) -> None:
         self._refused[slot] = self._refused.get(slot, 0) + 1
         who = f"process {sender.pid} of user {sender.uid}" if sender is not None else "an unknown process"
         self._complain(
-            slot, f"a message to its NOTIFY_SOCKET from {who} was refused: it is none of this replica's processes"
+            slot,
+            f"a message to its NOTIFY_SOCKET from {who} was refused: it is none of this replica's processes "
+            f"({self._refused[slot]} refused so far)",
         )
 
     def _complain(self, slot: str, text: str) -> None:
@@ -137,6 +155,16 @@ class NotifySockets:
         if now - self._complained.get(slot, float("-inf")) >= _COMPLAIN_EVERY_S:
             self._complained[slot] = now
             self._trouble(slot, text)
+
+
+def _bind(opened: socket.socket, name: str) -> None:
+    """Bind to ``name``; where somebody has taken it, as anyone on the machine can, to one that nobody can foresee."""
+    try:
+        opened.bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        opened.bind(f"{name}/{os.urandom(8).hex()}")
 
 
 def _unpack(ancillary: list[tuple[int, int, bytes]]) -> tuple[_Sender | None, list[int]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from hasup.guardian import cgroups
-from hasup.guardian.tree import process_table, read_process
+from hasup.guardian.tree import Process, environ_has, process_table, read_process
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -13,7 +13,9 @@ _DEEPEST = 64  # a chain of parents longer than this is not followed
 
 
 class Usage(NamedTuple):
-    """What a tree uses. ``cpu_ticks`` maps each process to its ticks so far, so that those that come and go tell."""
+    """What a tree uses. ``cpu_ticks`` maps each process (pid and start) to its ticks so far, so that those that come
+    and go tell.
+    """
 
     memory_bytes: int
     threads: int
@@ -29,27 +31,45 @@ class Usage(NamedTuple):
 def belongs(main_pid: int, pid: int, access: str, *, cgroup: str | None, uid: int) -> bool:
     """Whether process ``pid`` (of user ``uid``) may speak for the replica whose main process is ``main_pid``.
 
-    ``access`` is notify_access. A sender that is gone already can't be placed any more: it is believed when its user
-    is the replica's own (docs/decisions/0004).
+    ``access`` is notify_access. A sender that can't be placed, since it is gone already or no descriptor is left to
+    look with, is believed when its user is the replica's own; so is an orphan that was started with the replica's
+    HASUP_SLOT (docs/decisions/0004). Pid 0 is the kernel's word for a process outside of this pid namespace.
     """
     if pid == main_pid:
         return True
-    if access == "main":
+    if access == "main" or pid <= 0:
         return False
-    process = read_process(pid)
-    if process is None:
-        return uid == _owner(main_pid)
-    if main_pid in (process.session, process.group):
-        return True
-    if cgroup is not None and _cgroup_of(pid).endswith(_tail(cgroup)):
-        return True
+    try:
+        process = read_process(pid)
+        if process is not None:
+            return (
+                main_pid in (process.session, process.group)
+                or (cgroup is not None and _is_within(pid, cgroup))
+                or _descends(process, main_pid)
+                or (uid == _owner(main_pid) and _is_marked_as(main_pid, pid))
+            )
+    except OSError:  # no descriptors left, say
+        pass
+    return uid == _owner(main_pid)
+
+
+def _descends(process: Process, ancestor: int) -> bool:
+    above: Process | None = process
     for _ in range(_DEEPEST):
-        if process is None or process.parent <= 1:
+        if above is None or above.parent <= 1:
             return False
-        if process.parent == main_pid:
+        if above.parent == ancestor:
             return True
-        process = read_process(process.parent)
+        above = read_process(above.parent)
     return False
+
+
+def _is_marked_as(main_pid: int, pid: int) -> bool:
+    """Whether a process was started with the main process's HASUP_INSTANCE and HASUP_SLOT in its environment."""
+    with open(f"/proc/{main_pid}/environ", "rb") as file:
+        entries = [entry.decode("utf-8", "surrogateescape") for entry in file.read().split(b"\0")]
+    marks = [entry for entry in entries if entry.startswith(("HASUP_INSTANCE=", "HASUP_SLOT="))]
+    return len(marks) == 2 and environ_has(pid, *marks)
 
 
 def _owner(pid: int) -> int | None:
@@ -59,21 +79,20 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _cgroup_of(pid: int) -> str:
+def _is_within(pid: int, folder: str) -> bool:
+    """Whether a process is in a cgroup or in one below it."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-            return next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "")
-    except OSError:
-        return ""
-
-
-def _tail(cgroup: str) -> str:
-    """The part of a folder's path that is hasup's own: ``/hasup-INSTANCE/SLOT``."""
-    return "/" + "/".join(cgroup.split("/")[-2:])
+            path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(f"{mount}{path}/".startswith(f"{folder}/") for mount in cgroups.mounts())
 
 
 class Table:
-    """One look at the process table, shared by all that are measured with it."""
+    """One look at the process table, shared by all that are measured with it. What can't be looked up (no descriptors
+    left, say) raises OSError.
+    """
 
     def __init__(self) -> None:
         self._children: dict[int, list[int]] | None = None
@@ -84,8 +103,9 @@ class Table:
         if cgroup is not None:
             return cgroups.members(cgroup)
         if self._children is None:
+            processes = process_table().values()
             self._children = {}
-            for process in process_table().values():
+            for process in processes:
                 self._children.setdefault(process.parent, []).append(process.pid)
                 self._sessions.setdefault(process.session, []).append(process.pid)
         found = {pid, *self._sessions.get(pid, ())}
@@ -98,7 +118,10 @@ class Table:
 
 
 def usage(pids: Iterable[int], *, files: bool = False) -> Usage:
-    """What these processes use together; those that are gone count for nothing. ``files``: count descriptors too."""
+    """What these processes use together; those that are gone count for nothing. ``files``: count descriptors too.
+
+    Raises OSError when it can't be told (no descriptors left, say), which never means "nothing".
+    """
     memory = threads = 0
     descriptors = 0 if files else None
     ticks: dict[tuple[int, int], int] = {}
@@ -106,27 +129,27 @@ def usage(pids: Iterable[int], *, files: bool = False) -> Usage:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
-        except OSError:
+            if fields[0] in (b"Z", b"X"):
+                continue
+            opened = len(os.listdir(f"/proc/{pid}/fd")) if descriptors is not None else 0
+        except (FileNotFoundError, ProcessLookupError):
             continue
-        if fields[0] in (b"Z", b"X"):
-            continue
+        except PermissionError:  # another user's, and hasup is not root: unknown rather than too few
+            descriptors, opened = None, 0
         ticks[pid, int(fields[19])] = int(fields[11]) + int(fields[12])
         threads += int(fields[17])
         memory += int(fields[21]) * _PAGE
         if descriptors is not None:
-            descriptors += _open_files(pid)
+            descriptors += opened
     return Usage(memory, threads, descriptors, ticks)
 
 
-def _open_files(pid: int) -> int:
-    try:
-        return len(os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return 0
-
-
 def cpu_percent(before: Usage, after: Usage, seconds: float) -> float | None:
-    """Processor time between two looks, 100 for one core; a process that is new counts from its own beginning."""
+    """Processor time between two looks, 100 for one core; never negative.
+
+    A process that is new counts from its own beginning. What one that ended had used since the first look is not
+    counted: its parent is told its time as a whole, when it waits for it, and that would look like a sudden burst.
+    """
     if seconds <= 0:
         return None
     used = sum(max(0, ticks - before.cpu_ticks.get(key, 0)) for key, ticks in after.cpu_ticks.items())
@@ -139,7 +162,7 @@ def lifetime_percent(now: Usage, age: float) -> float | None:
 
 
 def age_of(pid: int) -> float | None:
-    """Seconds since the process started, by the kernel's clock."""
+    """Seconds since the process started, by the kernel's clock; None when it is gone. Raises OSError."""
     process = read_process(pid)
     if process is None:
         return None

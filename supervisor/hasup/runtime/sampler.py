@@ -1,5 +1,6 @@
 """Resources of whole process trees: regularly for replicas with limits, and on demand for ``hasup status``."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Sampler:
         """Sample the tree of ``pid`` from now on."""
         interval = interval_for(limits)
         self._watched[slot] = _Watched(generation, pid, cgroup, interval, limits.open_files is not None)
-        self._due[slot] = self._loop.now() + interval
+        self._due[slot] = _next_due(self._loop.now(), interval)
         self._arm()
 
     def unwatch(self, slot: str) -> None:
@@ -54,13 +55,18 @@ class Sampler:
             self._arm()
 
     def measure(self, alive: Mapping[str, tuple[int, str | None]]) -> dict[str, Reading]:
-        """What each of these (slot to main pid and cgroup) uses now; processor time since it was last asked for."""
+        """What each of these (slot to main pid and cgroup) uses now; processor time since it was last asked for, at
+        first over its whole life. Those that can't be looked up now (no descriptors left, say) are left out.
+        """
         table, now = Table(), self._loop.now()
         readings = {}
         for slot, (pid, cgroup) in alive.items():
-            used = usage(table.tree(pid, cgroup))
+            try:
+                used, age = usage(table.tree(pid, cgroup)), age_of(pid)
+            except OSError:
+                continue
             share = _share(self._shown, slot, pid, now, used)
-            if share is None and (age := age_of(pid)) is not None:
+            if share is None and age is not None:
                 share = lifetime_percent(used, age)
             readings[slot] = Reading(share, used.memory_bytes)
         self._shown = {slot: known for slot, known in self._shown.items() if slot in alive}
@@ -74,10 +80,13 @@ class Sampler:
     def _round(self) -> None:
         """Sample all that is due, with one look at the process table."""
         now, table = self._loop.now(), Table()
-        for slot in [slot for slot, due in self._due.items() if due <= now + 0.01]:
+        for slot in [slot for slot, due in self._due.items() if due <= now]:
             watched = self._watched[slot]
-            self._due[slot] = now + watched.interval
-            used = usage(table.tree(watched.pid, watched.cgroup), files=watched.files)
+            self._due[slot] = _next_due(now, watched.interval)
+            try:
+                used = usage(table.tree(watched.pid, watched.cgroup), files=watched.files)
+            except OSError:  # no descriptors left, say: the next round may do better
+                continue
             if used.processes == 0:
                 continue  # gone: its exit is on its way
             share = _share(self._before, slot, watched.pid, now, used)
@@ -103,11 +112,23 @@ def _share(memory: dict[str, tuple[int, float, Usage]], slot: str, pid: int, now
 
 
 def interval_for(limits: Limits) -> float:
-    """Often enough to see each limit crossed in time: a third of the shortest ``for``; a second where that is 0."""
+    """Often enough to see each limit crossed in time: a third of the shortest ``for``; a second where that is 0. An age
+    grows evenly and takes no one by surprise: a tenth of it.
+    """
     known: list[Limit] = [
         limit
-        for limit in (limits.memory, limits.cpu, limits.open_files, limits.threads, limits.processes, limits.age)
+        for limit in (limits.memory, limits.cpu, limits.open_files, limits.threads, limits.processes)
         if limit is not None
     ]
-    wanted = min((limit.for_ / 3 if limit.for_ else 1.0 for limit in known), default=LONGEST_S)
-    return min(LONGEST_S, max(SHORTEST_S, wanted))
+    wanted = [limit.for_ / 3 if limit.for_ else 1.0 for limit in known]
+    if limits.age is not None:
+        wanted.append(limits.age.above / 10)
+    return min(LONGEST_S, max(SHORTEST_S, min(wanted, default=LONGEST_S)))
+
+
+def _next_due(now: float, interval: float) -> float:
+    """At most ``interval`` from now, on one grid for all slots: those that started one after another are looked at
+    together, with one look at the process table instead of one each.
+    """
+    grid = 1.0 if interval >= 2.0 else SHORTEST_S
+    return math.floor((now + interval) / grid) * grid

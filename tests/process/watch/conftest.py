@@ -1,7 +1,9 @@
 """A loop to watch from, and patience."""
 
+import contextlib
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,6 +20,22 @@ class Turning(Loop):
         while not condition():
             assert time.monotonic() < deadline, what
             self.turn(0.05)
+
+
+@pytest.fixture
+def no_room():
+    """A context in which no descriptor can be opened."""
+
+    @contextlib.contextmanager
+    def none_left() -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    return none_left
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from hasup.guardian import cgroups
 from hasup.model.events import Beat, Notified
 from hasup.runtime import proc
 from hasup.runtime.notify import NotifySockets
@@ -23,12 +24,13 @@ if len(sys.argv) > 3: sys.stdin.read()
 
 
 class Site:
-    def __init__(self, loop, belongs=lambda *_: True):
+    def __init__(self, loop, belongs=lambda *_: True, instance=None):
         self.loop = loop
+        self.instance = instance or os.urandom(16).hex()  # abstract addresses are the whole machine's
         self.events = []
         self.troubles = []
         self.sockets = NotifySockets(
-            loop, "f" * 32, self.events.append, belongs, lambda *told: self.troubles.append(told)
+            loop, self.instance, self.events.append, belongs, lambda *told: self.troubles.append(told)
         )
         self.fd, self.address = self.sockets.open("web.1")
 
@@ -68,6 +70,89 @@ def test_a_flood_is_one_sign_of_life_a_turn(site, loop):
     assert site.events == [Beat("web.1")]
 
 
+def test_a_flood_holds_up_nobody_else(site, loop):
+    _, address = site.sockets.open("web.2")
+    with site.sender() as flooder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        flooder.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                flooder.send(b"WATCHDOG=1")
+        other.connect("\0" + address[1:])
+        other.send(b"READY=1")
+        loop.turn(1)
+    site.sockets.close("web.2")
+    assert Notified("web.2", ready=True) in site.events
+
+
+def test_a_flood_that_goes_on_while_it_is_read_has_its_turn_and_no_more(loop):
+    site = Site(loop)
+    with site.sender() as sender:
+
+        def heard_and_sent_more(event):
+            site.events.append(event)
+            if len(site.events) < 1000:
+                sender.send(b"STATUS=more")
+
+        site.sockets._emit = heard_and_sent_more
+        sender.send(b"STATUS=first")
+        loop.turn(1)
+    site.sockets.close("web.1")
+    assert 1 <= len(site.events) < 1000
+
+
+def test_a_stranger_who_floods_is_looked_up_once_a_turn_and_reported_once(loop):
+    looked_up = []
+
+    def belongs(*who):
+        looked_up.append(who)
+        return False
+
+    site = Site(loop, belongs)
+    with site.sender() as sender:
+        for _ in range(5):
+            sender.send(b"READY=1")
+        loop.turn(1)
+    site.sockets.close("web.1")
+    assert looked_up == [("web.1", os.getpid(), os.getuid(), os.getgid())]
+    assert len(site.troubles) == 1
+    assert site.events == []
+
+
+def test_what_was_not_understood_is_reported(site, loop):
+    with site.sender() as sender:
+        sender.send(b"READY=1\nnonsense\nMAINPID=me")
+        loop.until(lambda: site.events, "heard")
+    assert site.events == [Notified("web.1", ready=True)]
+    assert site.troubles == [("web.1", "2 lines of a message to its NOTIFY_SOCKET were not understood")]
+
+
+def test_a_name_that_somebody_took_before_is_no_obstacle(loop):
+    """Anyone on the machine can read the instance's name from the sockets that there are, and take the next one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as squatter:
+        instance = os.urandom(16).hex()
+        squatter.bind(f"\0hasup/{instance}/web.1")
+        site = Site(loop, instance=instance)
+        kept = os.dup(site.fd)
+        with site.sender() as sender:
+            sender.send(b"READY=1")
+        loop.until(lambda: site.events, "heard")
+        site.sockets.close("web.1")
+        site.sockets.adopt("web.1", kept)
+        assert site.sockets.open("web.1")[1] == site.address, "also for the next core"
+        site.sockets.close("web.1")
+
+
+def test_out_of_descriptors(loop, no_room):
+    """Where the senders can't be looked up, those of the replica's user are believed, and nothing raises."""
+    site = Site(loop, lambda _slot, pid, uid, _gid: proc.belongs(1, pid, "tree", cgroup="/nowhere", uid=uid))
+    owner = os.stat("/proc/1").st_uid
+    with site.sender() as sender, no_room():
+        socket.send_fds(sender, [b"READY=1"], [0])
+        loop.turn(1)
+    site.sockets.close("web.1")
+    assert bool(site.events) == (owner == os.getuid())
+
+
 def test_descriptors_are_closed(site, loop):
     before = open_files()
     with site.sender() as sender:
@@ -85,6 +170,28 @@ def test_a_barrier_opens_after_what_came_before(site, loop):
         os.set_blocking(read_end, False)
         loop.until(lambda: reader.read() == b"", "the other end is closed")
     assert [type(event) for event in site.events] == [Notified]
+
+
+def test_a_barrier_opens_after_the_decisions_of_its_turn(site, loop):
+    """They are taken at the end of a turn."""
+    decided = []
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+
+    def decide():
+        with contextlib.suppress(BlockingIOError):
+            decided.append((len(site.events), os.read(read_end, 1)))
+        if site.events and not decided:
+            decided.append("before")
+
+    with site.sender() as sender:
+        sender.send(b"READY=1")
+        socket.send_fds(sender, [b"BARRIER=1"], [write_end])
+    os.close(write_end)
+    loop.before_sleep = decide
+    loop.until(lambda: (1, b"") in decided, "it opens")
+    os.close(read_end)
+    assert decided[0] == "before"
 
 
 def test_giants_and_nonsense(site, loop):
@@ -146,6 +253,49 @@ def test_children_and_grandchildren_belong(loop, access):
     finally:
         replica.communicate()
         site.sockets.close("web.1")
+
+
+def test_an_orphan_belongs_by_what_it_was_started_with(loop):
+    """A daemon that forked twice: no session, group or parent ties it to the replica any more."""
+    script = 'sh -c \'setsid "$PYTHON" -c "$SEND" "$ADDRESS" READY=1 stay <&3 & :\' 3<&0; exec sleep 1000'
+    heard = []
+    for slot in ("web.1", "other"):
+        site = Site(loop)
+        env = os.environ | {"PYTHON": sys.executable, "SEND": SEND, "ADDRESS": site.address}
+        mine = env | {"HASUP_INSTANCE": "f" * 32, "HASUP_SLOT": slot}
+        daemon = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, env=mine, start_new_session=True)
+        replica = subprocess.Popen(["sleep", "1000"], env=mine | {"HASUP_SLOT": "web.1"}, start_new_session=True)
+
+        def belongs(_slot, pid, uid, _gid, main=replica.pid):
+            heard.append(proc.belongs(main, pid, "tree", cgroup=None, uid=uid))
+            assert not proc.belongs(main, pid, "tree", cgroup=None, uid=uid + 1)
+            return heard[-1]
+
+        site.sockets._belongs = belongs
+        try:
+            loop.until(lambda: len(heard) == (1 if slot == "web.1" else 2), "the message came")  # noqa: B023
+        finally:
+            for process in (daemon, replica):
+                process.kill()
+                process.wait()
+            daemon.stdin.close()
+            site.sockets.close("web.1")
+    assert heard == [True, False]
+
+
+def test_whoever_is_in_the_cgroup_or_below_it_belongs():
+    own = cgroups.own_folder()
+    if own is None:
+        pytest.skip("needs cgroups v2")
+    assert proc._is_within(os.getpid(), own)
+    assert proc._is_within(os.getpid(), own.rpartition("/")[0])
+    assert not proc._is_within(os.getpid(), own + "x")
+    assert not proc._is_within(os.getpid(), own[:-1])
+    assert not proc._is_within(os.getpid(), own + "/below")
+
+
+def test_a_process_outside_of_the_pid_namespace_does_not_belong():
+    assert not proc.belongs(os.getpid(), 0, "tree", cgroup=None, uid=os.getuid())
 
 
 def test_a_sender_that_has_gone_is_believed_if_its_user_is_the_replicas():

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
+from hasup.loop import Loop
 from hasup.model.spec import Limit, Limits
-from hasup.runtime.proc import Table, usage
+from hasup.runtime import sampler as sampling
+from hasup.runtime.proc import Table, Usage, cpu_percent, usage
 from hasup.runtime.sampler import Sampler, interval_for
 
 HOG = """
@@ -79,6 +81,62 @@ def test_on_demand(hog, loop):
     assert sampler.measure({}) == {}
 
 
+def test_out_of_descriptors(hog, loop, no_room):
+    """No sample rather than a wrong one, and the next comes when there is room again."""
+    process = hog("idle")
+    events, table = [], Table()
+    sampler = Sampler(loop, events.append)
+    sampler.watch("web.1", 4, process.pid, None, Limits(open_files=Limit(above=1, for_=0.1)))
+    rounds = loop.turns
+    with no_room():
+        loop.until(lambda: loop.turns > rounds + 20, "some rounds")
+        measured = sampler.measure({"web.1": (process.pid, None)})
+        with pytest.raises(OSError, match="Too many open files"):
+            table.tree(process.pid, None)
+        during = list(events)
+    assert (during, measured) == ([], {})
+    assert len(table.tree(process.pid, None)) == 2, "a look that failed is not taken for an empty table"
+    loop.until(lambda: events, "a sample")
+    assert events[0].processes == 2
+    sampler.unwatch("web.1")
+
+
+def test_replicas_that_start_one_after_another_are_looked_at_together(monkeypatch):
+    now, looks = [1000.0], []
+    monkeypatch.setattr(sampling, "Table", lambda: looks.append(1) or Table())
+    monkeypatch.setattr(sampling, "usage", lambda *_, **__: Usage(1, 1, None, {(1, 1): 1}))
+    loop, events = Loop(lambda: now[0]), []
+    sampler = Sampler(loop, events.append)
+    for index in range(100):
+        now[0] += 0.037
+        sampler.watch(f"web.{index}", 1, os.getpid(), "/none", Limits(memory=Limit(above=1, for_=60)))
+    monkeypatch.setattr(Table, "tree", lambda *_: [])
+    while now[0] < 1030:
+        now[0] += 0.01
+        loop.turn(0)
+    for index in range(100):
+        sampler.unwatch(f"web.{index}")
+    loop.close()
+    assert len(events) >= 5 * 100
+    assert len(looks) <= 31
+
+
+@pytest.mark.parametrize("interval", [0.5, 0.7, 1.0, 2.0, 3.3, 5.0])
+def test_the_next_look_is_later_than_now_and_no_later_than_an_interval(interval):
+    for step in range(5000):
+        now = 1234.0 + step * 0.0137
+        assert now < sampling._next_due(now, interval) <= now + interval
+
+
+def test_processor_time_of_processes_that_come_and_go_is_never_negative():
+    before = Usage(0, 0, None, {(1, 1): 500, (2, 1): 9000, (3, 1): 50})
+    after = Usage(0, 0, None, {(1, 1): 600, (3, 7): 20})  # 2 went; another 3 came
+    tick = os.sysconf("SC_CLK_TCK")
+    assert cpu_percent(before, after, 2.0) == round(100 * 120 / tick / 2, 1)
+    assert cpu_percent(after, Usage(0, 0, None, {(1, 1): 590}), 1.0) == 0.0
+    assert cpu_percent(before, after, 0.0) is None
+
+
 def test_gone_processes_are_no_error():
     assert usage([2**22 + 1]).processes == 0
 
@@ -91,6 +149,8 @@ def test_gone_processes_are_no_error():
         (Limits(cpu=Limit(above=1, for_=30)), 5.0),
         (Limits(cpu=Limit(above=1, for_=6), memory=Limit(above=1, for_=60)), 2.0),
         (Limits(cpu=Limit(above=1, for_=0.1)), 0.5),
+        (Limits(age=Limit(above=86400)), 5.0),
+        (Limits(age=Limit(above=10)), 1.0),
     ],
 )
 def test_how_often(limits, interval):
