@@ -70,7 +70,7 @@ def _is_whole(head: bytes, body: bytes) -> bool:
     length = re.search(rb"(?i)\r\ncontent-length:\s*(\d+)", head)
     if length is not None:
         return len(body) >= int(length.group(1))
-    return b"0\r\n\r\n" in body and _is_chunked(head)
+    return _is_chunked(head) and _chunks(body)[1]
 
 
 def _is_chunked(head: bytes) -> bool:
@@ -78,14 +78,17 @@ def _is_chunked(head: bytes) -> bool:
 
 
 def _body(head: bytes, body: bytes) -> str:
-    if not _is_chunked(head):
-        return body.decode("utf-8", "replace")
-    whole, rest = b"", body
-    while rest:
-        size_line, _, rest = rest.partition(b"\r\n")
-        try:
-            size = int(size_line.partition(b";")[0], 16)
-        except ValueError:
-            break
-        whole, rest = whole + rest[:size], rest[size + 2 :]
-    return whole.decode("utf-8", "replace")
+    return (_chunks(body)[0] if _is_chunked(head) else body).decode("utf-8", "replace")
+
+
+def _chunks(body: bytes) -> tuple[bytes, bool]:
+    """What a chunked body holds so far, and whether that is all of it. What is no chunk ends it."""
+    parts: list[bytes] = []
+    at = 0
+    while (end := body.find(b"\r\n", at)) >= 0:
+        size = re.fullmatch(rb"([0-9a-fA-F]{1,8})(?:[ \t]*;.*)?[ \t]*", body[at:end])
+        if size is None or int(size[1], 16) == 0:
+            return b"".join(parts), True
+        at = end + 2 + int(size[1], 16) + 2
+        parts.append(body[end + 2 : at - 2])
+    return b"".join(parts), False

@@ -5,17 +5,19 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from hasup.loop import CONTROL, Loop, Timer
 from hasup.model.events import Beat, Event, ProbeResult
 from hasup.model.spec import Health, Ready
 from hasup.runtime import http
 from hasup.runtime.jobs import Done
+from hasup.runtime.names import Address, Names
 
+_LOOK_EVERY_S = 0.2
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 Run = Callable[[tuple[str, ...], str, float, Done], None]
-Finish = Callable[[str | None], None]
+Fault = str | OSError | None  # in words, as the system has it, or none
+Finish = Callable[[Fault], None]
 
 
 class Prober:
@@ -25,12 +27,15 @@ class Prober:
         self._loop = loop
         self._emit = emit
         self._run = run
+        self._names = Names(loop)
         self._probes: dict[tuple[str, str], _Probe] = {}
 
     def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health) -> None:
         """Probe from now on, ``kind`` being ready or health; the strings of ``probe`` are expanded already."""
         self.unwatch(slot, kind)
-        started = self._probes[slot, kind] = _Probe(self._loop, self._emit, self._run, slot, generation, kind, probe)
+        started = self._probes[slot, kind] = _Probe(
+            self._loop, self._emit, self._run, self._names, slot, generation, kind, probe
+        )  # fmt: skip
         # Many replicas that start together are not to be probed in step for ever: spread the first by their names.
         delay = 0.0 if kind == "ready" else probe.interval * (0.5 + (hash(slot) % 1000) / 2000)
         started.again(delay)
@@ -51,6 +56,7 @@ class _Probe:
         loop: Loop,
         emit: Callable[[Event], None],
         run: Run,
+        names: Names,
         slot: str,
         generation: int,
         kind: str,
@@ -59,6 +65,7 @@ class _Probe:
         self._loop = loop
         self._emit = emit
         self._run = run
+        self._names = names
         self._slot = slot
         self._generation = generation
         self._kind = kind
@@ -88,27 +95,24 @@ class _Probe:
             self._run(probe.exec, self._slot, self._timeout, self._command_ended)
             return
         try:
-            if probe.http is not None:
-                goal = http.target(probe.http)
-                answer = http.Answer(wants_body=probe.body is not None)
-                self._attempt = _Connection(
-                    self._loop, goal.host, goal.port, self._timeout, self._finish,
-                    http.request(goal, probe.headers), lambda: answer.verdict(probe.status, probe.body), answer.feed,
-                )  # fmt: skip
-            else:
-                host, port = _address(probe.tcp or "")
-                self._attempt = _Connection(self._loop, host, port, self._timeout, self._finish)
-        except OSError as error:
-            self._could_not_try(error)
+            self._attempt = self._http() if probe.http is not None else self._tcp()
         except ValueError as error:
             self._finish(str(error))
-
-    def _could_not_try(self, error: OSError) -> None:
-        """When it is hasup that has no descriptor left, the replica is not to blame: nothing is reported."""
-        if error.errno in _NO_ROOM:
-            self.again(self._probe.interval)
         else:
-            self._finish((error.strerror or str(error)).lower())
+            self._attempt.start()
+
+    def _http(self) -> "_Connection":
+        probe = self._probe
+        goal = http.target(probe.http or "")
+        answer = http.Answer(wants_body=probe.body is not None)
+        return _Connection(
+            self._loop, self._names, goal.host, goal.port, self._timeout, self._finish,
+            http.request(goal, probe.headers), lambda: answer.verdict(probe.status, probe.body), answer.feed,
+        )  # fmt: skip
+
+    def _tcp(self) -> "_Connection":
+        host, port = _address(self._probe.tcp or "")
+        return _Connection(self._loop, self._names, host, port, self._timeout, self._finish)
 
     def _command_ended(self, code: int | None, output: str) -> None:
         last = output.splitlines()[-1:] if output else []
@@ -119,23 +123,31 @@ class _Probe:
         else:
             self._finish(": ".join([f"exit code {code}", *last]))
 
-    def _finish(self, fault: str | None) -> None:
+    def _finish(self, fault: Fault) -> None:
         """Report, and plan the next one: an interval after this one began, but never before it is over."""
         self._attempt = None
         if self._cancelled:
             return
         now = self._loop.now()
         took = now - self._began
-        self._emit(ProbeResult(self._slot, self._generation, self._kind, fault is None, round(took, 4), fault or ""))
         self.again(max(0.0, self._probe.interval - took))
+        if isinstance(fault, OSError):
+            if fault.errno in _NO_ROOM:
+                return  # it is hasup that has no descriptor left: the replica is not to blame, and nothing is reported
+            fault = (fault.strerror or str(fault)).lower()
+        self._emit(ProbeResult(self._slot, self._generation, self._kind, fault is None, round(took, 4), fault or ""))
 
 
 class _Connection:
-    """A connection that is being made and, for HTTP, asked. ``finish`` is called once, unless it was closed before."""
+    """A connection that is being made and, for HTTP, asked. ``finish`` is called once, unless it was closed before.
+
+    Without a ``port``, ``host`` is the path of a Unix socket. A name may have several addresses, tried in turn.
+    """
 
     def __init__(
         self,
         loop: Loop,
+        names: Names,
         host: str,
         port: int | None,
         timeout: float,
@@ -145,109 +157,154 @@ class _Connection:
         feed: Callable[[bytes], bool] = lambda _data: True,
     ) -> None:
         self._loop = loop
+        self._names = names
+        self._host = host
+        self._port = port
+        self._timeout = timeout
         self._finish = finish
         self._request = request
         self._verdict = verdict
         self._feed = feed
-        self._connected = False
-        self._socket, where = _open(host, port)
-        code = self._socket.connect_ex(where)
-        if code not in (0, errno.EINPROGRESS):
-            self._socket.close()
-            raise OSError(code, os.strerror(code))
-        self._timer = loop.call_later(timeout, lambda: self._end(self._late(timeout)))
-        loop.add(self._socket.fileno(), self._ready, read=False, write=True, order=CONTROL)
+        self._stage = "its name was not found"
+        self._addresses: list[Address] = []
+        self._first_fault: OSError | None = None
+        self._socket: socket.socket | None = None
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Begin; ``finish`` may be called before this returns."""
+        self._timer = self._loop.call_later(
+            self._timeout, lambda: self._end(f"{self._stage} within {self._timeout:g} s")
+        )
+        if self._port is None:
+            self._found([(socket.AF_UNIX, self._host)])
+        else:
+            self._names.find(self._host, self._port, self._found)
 
     def close(self) -> None:
         """Drop it; ``finish`` is not called."""
-        self._timer.cancel()
-        self._loop.remove(self._socket.fileno())
-        self._socket.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._names.forget(self._found)
+        self._drop()
 
-    def _late(self, timeout: float) -> str:
-        what = "connected, but got no answer" if self._connected else "no connection"
-        return f"{what} within {timeout:g} s"
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._loop.remove(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
-    def _end(self, fault: str | None) -> None:
+    def _end(self, fault: Fault) -> None:
         self.close()
         self._finish(fault)
 
+    def _found(self, addresses: list[Address] | OSError) -> None:
+        if isinstance(addresses, OSError):
+            self._end(addresses)
+        else:
+            self._stage = "no connection"
+            self._addresses = list(addresses)
+            self._connect()
+
+    def _connect(self) -> None:
+        """Try the next address; when there is none left, say what was wrong with the first."""
+        while self._addresses:
+            family, where = self._addresses.pop(0)
+            try:
+                self._socket = socket.socket(family, socket.SOCK_STREAM)
+                self._socket.setblocking(False)
+                _check(self._socket.connect_ex(where))
+                self._loop.add(self._socket.fileno(), self._ready, read=False, write=True, order=CONTROL)
+            except OSError as error:
+                self._failed(error)
+            else:
+                return
+        self._end(self._first_fault)
+
+    def _failed(self, error: OSError) -> None:
+        self._drop()
+        self._first_fault = self._first_fault or error
+
     def _ready(self, mask: int) -> None:
+        assert self._socket is not None
         try:
-            if not self._connected:
-                self._established()
-            elif mask & ~select.EPOLLOUT:
-                self._receive()
+            if self._stage == "no connection":
+                _check(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+                self._established(self._socket)
+            elif mask & ~select.EPOLLOUT and self._feed(self._socket.recv(16_384)):
+                self._end(self._verdict())
         except BlockingIOError:
             pass
         except OSError as error:
-            self._end((error.strerror or str(error)).lower())
+            self._failed(error)
+            self._connect()
 
-    def _established(self) -> None:
-        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code))
-        self._connected = True
+    def _established(self, connected: socket.socket) -> None:
+        self._addresses.clear()  # it is this one, whatever comes
+        self._stage, self._first_fault = "connected, but got no answer", None
         if not self._request:
             self._end(None)
             return
-        self._socket.send(self._request)  # a few hundred bytes into an empty buffer: whole
-        self._loop.modify(self._socket.fileno(), read=True, write=False)
+        connected.send(self._request)  # a few hundred bytes into an empty buffer: whole
+        self._loop.modify(connected.fileno(), read=True, write=False)
 
-    def _receive(self) -> None:
-        if self._feed(self._socket.recv(16_384)):
-            self._end(self._verdict())
+
+def _check(code: int) -> None:
+    if code not in (0, errno.EINPROGRESS):
+        raise OSError(code, os.strerror(code))
 
 
 def _address(text: str) -> tuple[str, int | None]:
-    """``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``."""
+    """``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``; raises ``ValueError``."""
     if text.startswith("unix:"):
-        return text, None
+        return text.removeprefix("unix:"), None
     host, _, port = text.rpartition(":")
+    if not (port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65_535):
+        raise ValueError(f"{text!r} is no HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _open(host: str, port: int | None) -> tuple[socket.socket, str | tuple[str, int]]:
-    """A non-blocking socket and the address to connect it to."""
-    if port is None:
-        opened, where = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), host.removeprefix("unix:")
-        opened.setblocking(False)
-        return opened, where
-    host = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host)  # noqa: S104 - to connect to
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    opened.setblocking(False)
-    if family == socket.AF_INET and not host.replace(".", "").isdigit():
-        # A name of another kind than localhost: looked up, which may block for a moment; use an address instead.
-        host = socket.gethostbyname(host)
-    return opened, (host, port)
-
-
 class FileBeats:
-    """Heartbeats by a file that a replica touches."""
+    """Heartbeats by files that replicas touch.
+
+    Looked at often, whatever the timeout: how late a touch is seen is how much later than promised a hang is noticed.
+    """
 
     def __init__(self, loop: Loop, emit: Callable[[Event], None]) -> None:
         self._loop = loop
         self._emit = emit
-        self._timers: dict[str, Timer] = {}
+        self._watched: dict[str, tuple[str, float, int | None]] = {}  # slot -> path, pause, when it was touched last
+        self._timer: Timer | None = None
 
     def watch(self, slot: str, path: str, timeout: float) -> None:
-        """Look at the file several times within each timeout; a change is a sign of life."""
-        self.unwatch(slot)
-        pause = max(0.05, timeout / 5)
-        self._timers[slot] = self._loop.call_later(pause, lambda: self._look(slot, Path(path), pause, None))
+        """From now on a change of the file's time is a sign of life; what it says already is none."""
+        self._watched[slot] = (path, min(_LOOK_EVERY_S, max(0.05, timeout / 5)), _touched(path))
+        self._arm()
 
     def unwatch(self, slot: str) -> None:
         """No more; unknown slots are ignored."""
-        timer = self._timers.pop(slot, None)
-        if timer is not None:
-            timer.cancel()
+        if self._watched.pop(slot, None) is not None:
+            self._arm()
 
-    def _look(self, slot: str, path: Path, pause: float, before: int | None) -> None:
-        try:
-            now: int | None = path.stat().st_mtime_ns
-        except OSError:
-            now = None
-        if now is not None and now != before:
-            self._emit(Beat(slot))
-        self._timers[slot] = self._loop.call_later(pause, lambda: self._look(slot, path, pause, now))
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        pause = min((pause for _, pause, _ in self._watched.values()), default=None)
+        self._timer = None if pause is None else self._loop.call_later(pause, self._look)
+
+    def _look(self) -> None:
+        for slot, (path, pause, before) in list(self._watched.items()):
+            now = _touched(path)
+            if now != before:
+                self._watched[slot] = (path, pause, now)
+                if now is not None:
+                    self._emit(Beat(slot))
+        self._arm()
+
+
+def _touched(path: str) -> int | None:
+    """The time in a file, in nanoseconds; None where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except (OSError, ValueError):
+        return None

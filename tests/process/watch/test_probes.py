@@ -147,6 +147,70 @@ def test_command(probe, code, output, detail):
     assert (probe.results[0].ok, probe.results[0].detail) == (code == 0, detail)
 
 
+def test_out_of_descriptors_the_replica_is_not_to_blame(serve, probe, loop, no_room):
+    server = serve(b"")
+    probe.prober.watch("web.1", 3, "ready", Ready(tcp=f"127.0.0.1:{server.port}", interval=0.01))
+    turns = loop.turns
+    with no_room():
+        loop.until(lambda: loop.turns > turns + 20, "some tries")
+        during = list(probe.results)
+    assert during == []
+    loop.until(lambda: probe.results, "a result when there is room again")
+    assert probe.results[0].ok
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:99999", "'127.0.0.1:99999' is no HOST:PORT"),
+        ("127.0.0.1:port", "'127.0.0.1:port' is no HOST:PORT"),
+        ("unix:/" + "x" * 200, "path too long"),
+        ("x" * 70 + ".test:80", "is no host name"),
+        ("name.invalid:80", ""),  # in the words of the system's resolver
+    ],
+)
+def test_addresses_that_lead_nowhere(probe, address, words):
+    result = probe(Health(tcp=address, interval=0.05, timeout=30))
+    assert not result.ok
+    assert words in result.detail
+    assert result.detail
+
+
+def test_localhost_is_either_of_its_addresses(probe):
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("needs IPv6")
+    with server:
+        assert probe(health(tcp=f"localhost:{server.getsockname()[1]}")).ok
+
+
+def test_a_resolver_that_is_silent_holds_up_nothing(serve, probe, loop, monkeypatch):
+    port, asked, silence, real = serve(b"").port, [], threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host, number, *rest, flags=0, **options):
+        if flags & socket.AI_NUMERICHOST:
+            return real(host, number, *rest, flags=flags, **options)
+        asked.append(host)
+        silence.wait(60)
+        return real("127.0.0.1", number, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        probe(health(tcp=f"db.test:{port}"), count=2)
+        assert [result.detail for result in probe.results] == ["its name was not found within 0.5 s"] * 2
+        assert asked == ["db.test"], "nobody asks again while an answer is due"
+        loop.until(lambda: probe.prober._names._waiting["db.test", port], "the next try waits too")
+        probe.prober.unwatch("web.1")
+        assert probe.prober._names._waiting == {("db.test", port): []}, "what is not wanted any more is not told"
+        probe.prober.watch("web.1", 3, "health", health(tcp=f"db.test:{port}"))
+    finally:
+        silence.set()
+    loop.until(lambda: probe.results[-1].ok, "an answer")
+    probe.prober.unwatch("web.1")
+    loop.until(lambda: not probe.prober._names._waiting, "no question is left")
+
+
 def test_again_and_again_but_never_two_at_once(serve, probe, loop):
     server = serve(b"HTTP/1.1 200 OK\r\n\r\n")
     probe(Ready(http=f"http://127.0.0.1:{server.port}/", interval=0.01), "ready", count=5)
@@ -162,6 +226,19 @@ def test_nothing_comes_after_unwatch(serve, probe, loop):
     for _ in range(20):
         loop.turn(0.05)
     assert probe.results == []
+
+
+def test_an_old_file_is_no_sign_of_life(loop, tmp_path):
+    events = []
+    beats = FileBeats(loop, events.append)
+    path = tmp_path / "beat"
+    path.touch()
+    beats.watch("web.1", str(path), 0.3)
+    looked = loop.turns
+    loop.until(lambda: loop.turns > looked + 20, "some looks")
+    assert events == []
+    beats.unwatch("web.1")
+    assert loop._patience(123.0) == 123.0, "nothing wakes the loop any more"
 
 
 def test_a_file_that_is_touched_is_a_sign_of_life(loop, tmp_path):
