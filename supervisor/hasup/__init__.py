@@ -9,10 +9,9 @@ For programs that hasup (or systemd) runs, this package is also a tiny client wi
         hasup.heartbeat()
 """
 
-from typing import TYPE_CHECKING
-
 from hasup.version import __version__
 
+TYPE_CHECKING = False  # as typing has it, which would take longer to import than all the rest
 if TYPE_CHECKING:
     from hasup.client import heartbeat, listen_sockets, notify, ready, reloading, status, stopping, watchdog_interval
 

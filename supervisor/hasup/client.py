@@ -10,8 +10,8 @@ import socket
 import time
 
 _FIRST_FD = 3
-_socket: socket.socket | None = None
-_address = ""
+_MOST_FDS = 4096
+_kept: tuple[str, socket.socket, tuple[int, int]] | None = None  # address, socket, which file it is
 
 
 def ready() -> bool:
@@ -41,42 +41,88 @@ def reloading() -> bool:
 
 def watchdog_interval() -> float | None:
     """Seconds after which the next heartbeat should be sent: half the time allowed. None when none is asked for."""
-    usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not usec.isdigit() or int(usec) == 0 or (pid and pid != str(os.getpid())):
-        return None
-    return int(usec) / 2_000_000
+    usec, pid = _number("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID", "")
+    return usec / 2_000_000 if usec and pid in ("", str(os.getpid())) else None
 
 
 def notify(message: str) -> bool:
     """Send ``NAME=VALUE`` lines to the supervisor. True when they were sent."""
-    global _address, _socket
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("@", "/")):
         return False
     try:
-        if _socket is None or _address != address:
-            opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            opened.setblocking(False)
-            opened.connect("\0" + address[1:] if address.startswith("@") else address)
-            if _socket is not None:
-                _socket.close()
-            _socket, _address = opened, address
-        _socket.send(message.encode("utf-8", "replace"))
-    except OSError:
+        _connected(address).send(message.encode("utf-8", "replace"))
+    except BlockingIOError:  # nobody reads at the moment
+        return False
+    except (OSError, ValueError):  # there is nobody, or not any more: the next call looks anew
+        _forget()
         return False
     return True
 
 
-def listen_sockets() -> list[socket.socket]:
+def _connected(address: str) -> socket.socket:
+    """The socket of the call before, so that a program without a free descriptor can still show that it lives.
+
+    A program that closed all its descriptors, as daemons do, may have another file under that number by now.
+    """
+    global _kept
+    kept = _kept  # another thread may replace it
+    if kept is not None and kept[0] == address and _file(kept[1].fileno()) == kept[2]:
+        return kept[1]
+    _forget()
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        opened.setblocking(False)
+        opened.connect("\0" + address[1:] if address.startswith("@") else address)
+        file = os.fstat(opened.fileno())
+        _kept = (address, opened, (file.st_dev, file.st_ino))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _file(fd: int) -> tuple[int, int] | None:
+    try:
+        file = os.fstat(fd)
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
+
+
+def _forget() -> None:
+    """Drop the socket; close it only if it is still ours."""
+    global _kept
+    kept, _kept = _kept, None
+    if kept is None:
+        return
+    if _file(kept[1].fileno()) == kept[2]:
+        kept[1].close()
+    else:
+        kept[1].detach()
+
+
+def listen_sockets(name: str | None = None) -> list[socket.socket]:
     """The listening sockets that this process was handed, in order; empty when there are none for it.
 
-    Call it once: each call makes new socket objects for the same descriptors.
+    ``name``: only those of that name in LISTEN_FDNAMES. What is not open or no socket is passed over. Call it once, or
+    once for each name: each call makes new socket objects for the same descriptors.
     """
-    count = os.environ.get("LISTEN_FDS", "")
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
     sockets = []
-    for fd in range(_FIRST_FD, _FIRST_FD + int(count)):
-        os.set_inheritable(fd, False)
-        sockets.append(socket.socket(fileno=fd))
+    for index in range(min(_number("LISTEN_FDS"), _MOST_FDS)):
+        try:
+            os.set_inheritable(_FIRST_FD + index, False)
+            if name is None or names[index : index + 1] == [name]:
+                sockets.append(socket.socket(fileno=_FIRST_FD + index))
+        except OSError:
+            continue
     return sockets
+
+
+def _number(name: str) -> int:
+    """The value of a variable; 0 when it is no number."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() and len(text) <= 18 else 0

@@ -8,13 +8,29 @@ import click
 from hasup.cli.errors import Failure
 
 
+def _pid(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    """A number, or the process that runs ``hasup notify``."""
+    if value is None or value == "parent":
+        return os.getppid() if value else None
+    if not (value.isdecimal() and value.isascii()) or int(value) == 0:
+        raise click.BadParameter(f"{value!r} is no process id; --pid alone comes last and means the calling process")
+    return int(value)
+
+
 @click.command()
 @click.option("--ready", is_flag=True, help="The program is ready (READY=1).")
 @click.option("--stopping", is_flag=True, help="The program is on its way to its end (STOPPING=1).")
 @click.option("--reloading", is_flag=True, help="The program reloads its configuration (RELOADING=1).")
 @click.option("--heartbeat", is_flag=True, help="The program is alive (WATCHDOG=1).")
 @click.option("--status", metavar="TEXT", help="What the program is doing, in one line.")
-@click.option("--pid", type=int, metavar="PID", help="The program's main process (MAINPID).")
+@click.option(
+    "--pid",
+    is_flag=False,
+    flag_value="parent",
+    callback=_pid,
+    metavar="[PID]",
+    help="The program's main process (MAINPID); default: the one that runs this command.",
+)
 @click.argument("assignments", nargs=-1, metavar="[NAME=VALUE]...")
 def command(
     ready: bool,
