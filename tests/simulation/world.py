@@ -1,162 +1,101 @@
-"""A simulated world for the decision core: a guardian, children and operators that are data, under a clock that jumps.
+"""One simulated history of the decision core: guardian, children and operators are data, and the clock jumps.
 
-Everything is drawn from one seed, so that a failure is replayed by its number.
+Everything is drawn from one :class:`random.Random`, so that a history is replayed by its seed. The core may be killed
+at each of its frames; the frame is then lost, or arrived, or arrived in part, as a long one does.
 """
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
+
+import msgspec
 
 from hasup.core import Supervisor
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Config, Dependency, Group, Heartbeat, Program, Ready, Restart, Stop, SupervisorOptions
+from hasup.model.spec import Limits, Program
 from hasup.model.state import State
+from tests.simulation.configs import random_config
+from tests.simulation.guardian import Broken, Guardian, Life, check
+from tests.simulation.promises import Promises
 
-AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
-
-
-class Broken(AssertionError):
-    """A promise was broken."""
-
-
-def check(holds: object, promise: str) -> None:
-    if not holds:
-        raise Broken(promise)
-
-
-class Child:
-    """What the guardian knows of a slot."""
-
-    def __init__(self) -> None:
-        self.generation = 0
-        self.alive = False
-        self.left = False  # descendants that outlived it
-        self.exit: ev.Exited | None = None
-        self.failed: ev.SpawnFailed | None = None
-        self.obeys = True
-
-
-def random_config(chance: random.Random) -> Config:
-    """A few programs with every policy."""
-    programs = {}
-    names = ["a", "b", "c"][: chance.randint(1, 3)]
-    for name in names:
-        earlier = [other for other in names if other < name]
-        limit = chance.choice([0, 0, 2, 4])
-        programs[name] = Program(
-            name=name,
-            command=("x",),
-            replicas=chance.randint(1, 2),
-            kind="task" if chance.random() < 0.15 else "service",
-            essential=chance.random() < 0.05,
-            depends_on={
-                other: Dependency(condition=chance.choice(["started", "ready"]), restart=chance.random() < 0.2)
-                for other in earlier
-                if chance.random() < 0.3
-            },
-            restart=Restart(
-                policy=chance.choice([None, None, "on-failure", "never"]),
-                delay=chance.choice([0.0, 0.1, 1.0]),
-                max_delay=8.0,
-                reset_after=20.0,
-                limit=limit,
-                window=60.0,
-                on_limit=chance.choice(["retry", "fail", "fail", "shutdown"]) if limit else "retry",
-            ),
-            ready=Ready(notify=chance.random() < 0.5, after=chance.choice([0.0, 0.5]), timeout=5.0),
-            heartbeat=Heartbeat(timeout=2.0) if chance.random() < 0.4 else None,
-            stop=Stop(timeout=chance.choice([0.0, 1.0])),
-        )
-    groups = {}
-    if len(names) > 1 and chance.random() < 0.3:
-        strategy = chance.choice(["one-for-all", "rest-for-one"])
-        groups["g"] = Group(name="g", programs=tuple(names), strategy=strategy)
-    own = SupervisorOptions(name="s", state_dir="/s", restart_rate=chance.choice([2, 1000]))
-    return Config(file="/hasup.toml", supervisor=own, programs=programs, groups=groups)
+STEPS = 16
+TICK_S = 0.7  # signs of life, probes and samples
+CORE_DIES = 0.006  # at each frame
+MOST_CORES = 6
+_FOR_GUARDIAN = (act.Spawn, act.Signal, act.RunStopCommand, act.ClearTree, act.Forget)
 
 
 class World:
     """One history."""
 
-    def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
-        self.config = random_config(self.chance)
-        self.now = 0.0
-        self.core = Supervisor(self.config, seed=seed)
-        self.children: dict[str, Child] = {}
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.config = random_config(chance)
+        self.now = 100.0
+        self.guardian = Guardian(lambda: self.now, self.later, self._send, self._draw, self._born)
         self.blobs: dict[str, str] = {}
-        self.ended: int | None = None
-        self.ending = False
         self.healthy = False
+        self.ended: int | None = None
+        self.expected: int | None = None  # the exit code that must come
+        self.down = False
         self.events = 0
-        self.restarts: dict[str, list[float]] = {}
-        self._seed = seed
+        self.trail: list[tuple[float, object]] = []
+        self._seed = chance.randrange(2**32)
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
+        self._epoch = 0  # which core
+        self.outbox: deque[ev.Event] = deque()  # news under way to the core
+        self._outbox_at = 0.0
+        self.core = Supervisor(self.config, seed=self._seed)
+        self.promises = Promises(self)
 
     # --- running ----------------------------------------------------------------------------------------------------
-    def run(self, steps: int) -> None:
+    def run(self, steps: int = STEPS) -> None:
         """Operators and fate do what they like; then all is well; then everything is stopped."""
-        self.tell(ev.Start(tuple(self.core.replicas)))
+        self.tell(ev.Start(tuple(self.core.replicas), by="hasup"))
         for _ in range(steps):
             if self.ended is not None:
                 break
-            self.happen()
-        if self.ended is None and not self.ending:
-            self.healthy = True
-            for child in self.children.values():
-                child.obeys = True
-            self.advance(300.0)
-            self.all_is_well()
-        if self.ended is None:
-            self.ending = True
-            self.tell(ev.Shutdown("the end", exit_code=7))
-            self.advance(120.0)
-        check(self.ended is not None, "P2: hasup ends when it is asked to")
-        check(not any(child.alive or child.left for child in self.children.values()), "P2: nothing survives a stop")
+            self._happen()
+            self.promises.look()
+        if self.chance.random() < 0.7:
+            self._heal()
+        self._end()
 
-    def happen(self) -> None:
-        """One thing: time passes, or somebody does something."""
-        slots = list(self.core.replicas)
-        dice = self.chance.random() if slots else 0.84  # all scaled away: scale again
-        slot = self.chance.choice(slots or ["a.1"])
-        if dice < 0.6:
-            self.advance(self.chance.choice([0.01, 0.3, 1.0, 5.0]))
-        elif dice < 0.68:
-            self.tell(ev.Stop((slot,)))
-            known = self.core.replicas.get(slot)
-            check(known is None or not known.wanted, "a stop is obeyed")
-        elif dice < 0.78:
-            self.tell(ev.Start((slot,)))
-        elif dice < 0.83:
-            self.tell(ev.Restart((slot,)))
-        elif dice < 0.86:
-            self.tell(ev.Scale(slot.partition(".")[0], self.chance.randint(0, 3)))
-        elif dice < 0.90:
-            self.die(slot, signal=9)
-        elif dice < 0.92:
-            self.stale(slot)
-        elif dice < 0.94:
-            self.tell(ev.Stalled(3.0))
-        elif dice < 0.985:
-            self.new_core()
-        else:
-            self.ending = True
-            self.tell(ev.Shutdown("asked", now=self.chance.random() < 0.3))
+    def _heal(self) -> None:
+        """From here on nothing fails: what is wanted comes back within bounded time."""
+        self.healthy = True
+        for name, slot in self.guardian.slots.items():
+            if slot.life is not None:
+                slot.life.heal(task=name in self.core.replicas and self.core.spec(name).kind == "task")
+        for _ in range(40):
+            self.advance(8.0)
+            if self.ended is not None or self.core.stopping or self.promises.unwell() is None:
+                return
+        raise Broken(f"P3: it does not come back within 320 s: {self.promises.unwell()}")
+
+    def _end(self) -> None:
+        for _ in range(5):
+            if self.ended is None and not self.core.stopping:
+                self.tell(ev.Shutdown("the end", exit_code=7))
+            self.advance(30.0)
+        check(self.ended is not None, "P2: hasup ends when it is asked to")
+        check(self.guardian.empty(), "P2: nothing survives a stop")
 
     def advance(self, seconds: float) -> None:
         """Let everything happen that is due within so many seconds."""
         until, rounds = self.now + seconds, 0
         while self.ended is None:
-            due = self.core.next_deadline()
+            due = None if self.down else self.core.next_deadline()
             soonest = self._agenda[0][0] if self._agenda else None
-            times = [at for at in (due, soonest) if at is not None]
-            if not times or min(times) > until:
+            at = min((at for at in (due, soonest) if at is not None), default=None)
+            if at is None or at > until:
                 break
-            rounds = rounds + 1 if min(times) <= self.now else 0
-            check(rounds < 500, "P3: a deadline that is over is dealt with")
-            self.now = max(self.now, min(times))
+            rounds = rounds + 1 if at <= self.now else 0
+            check(rounds < 400, "P3: a deadline that is over is dealt with")
+            self.now = max(self.now, at)
             if soonest is not None and soonest <= self.now:
                 heapq.heappop(self._agenda)[2]()
             else:
@@ -164,179 +103,270 @@ class World:
         self.now = until
 
     def later(self, seconds: float, deed: Callable[[], None]) -> None:
+        """Do it so many seconds from now."""
         self._count += 1
         heapq.heappush(self._agenda, (self.now + seconds, self._count, deed))
 
+    # --- what operators and fate do ---------------------------------------------------------------------------------
+    def _happen(self) -> None:
+        deed = self.chance.choices(_DEEDS, _WEIGHTS)[0]
+        deed(self)
+
+    def _pass_time(self) -> None:
+        self.advance(self.chance.choice([0.0005, 0.01, 0.3, 1.0, 5.0]))
+
+    def _slots(self) -> tuple[str, ...]:
+        slots = list(self.core.replicas)
+        if not slots or self.chance.random() < 0.1:
+            return tuple(slots)
+        return (self.chance.choice(slots),)
+
+    def _start(self) -> None:
+        self.tell(ev.Start(self._slots()))
+
+    def _stop(self) -> None:
+        self.tell(ev.Stop(self._slots()))
+
+    def _restart(self) -> None:
+        self.tell(ev.Restart(self._slots()))
+
+    def _roll(self) -> None:
+        self.tell(ev.Roll(tuple(self.core.replicas)))
+
+    def _scale(self) -> None:
+        self.tell(ev.Scale(self.chance.choice(list(self.config.programs)), self.chance.randint(0, 3)))
+
+    def _shut_down(self) -> None:
+        self.tell(ev.Shutdown("asked", exit_code=self.chance.choice([0, 3]), now=self.chance.random() < 0.3))
+
+    def _kill_child(self) -> None:
+        slots = list(self.guardian.slots)
+        if slots:
+            name = self.chance.choice(slots)
+            self.guardian.die(name, self.guardian.slots[name].generation, signal=9)
+
+    def _kill_core(self) -> None:
+        self._core_dies()
+
+    def _tell_twice(self) -> None:
+        """News of an older generation, and news told twice."""
+        slots = list(self.guardian.slots)
+        if not slots:
+            return
+        name = self.chance.choice(slots)
+        generation = self.guardian.slots[name].generation - 1
+        if generation > 0:
+            for event in (
+                ev.Exited(name, generation, exit_code=1),
+                ev.Emptied(name, generation),
+                ev.SpawnFailed(name, generation, "old news"),
+                ev.Spawned(name, generation, 7),
+            ):
+                self.tell(event)
+        for event in self.guardian.news(name) if not self.outbox else ():
+            self.tell(event)
+
+    def _stall(self) -> None:
+        """The machine is suspended: the clock goes on, nobody does anything, then everything is due at once."""
+        if self.down:
+            return
+        seconds = self.chance.choice([1.5, 10.0, 3600.0])
+        self.now += seconds
+        self._agenda = [(max(at, self.now), count, deed) for at, count, deed in self._agenda]
+        heapq.heapify(self._agenda)
+        self.promises.blind()
+        self.tell(ev.Stalled(seconds))
+        check(
+            all(r.heartbeat_due is None or r.heartbeat_due > self.now for r in self.core.replicas.values()),
+            "P11: after a stall heartbeats get grace",
+        )
+
+    def _message(self) -> None:
+        """A child says something through its NOTIFY_SOCKET."""
+        alive = [name for name, slot in self.guardian.slots.items() if slot.phase == "running"]
+        if not alive:
+            return
+        slot, seconds = self.chance.choice(alive), self.chance.choice([1_000_000, 60_000_000])
+        kind = self.chance.randrange(7)
+        messages = (
+            ev.Notified(slot, status="busy"),
+            ev.Notified(slot, status="slow", extend_timeout_usec=seconds),
+            ev.Notified(slot, watchdog_usec=seconds),
+            ev.Notified(slot, stopping=True),
+            ev.Notified(slot, watchdog_trigger=True),
+            ev.Notified(slot, main_pid=99),
+            ev.Notified(slot, ready=True),
+        )
+        self.tell(messages[kind])
+        if messages[kind].stopping:
+            generation = self.guardian.slots[slot].generation
+            self.later(0.5, lambda: self.guardian.die(slot, generation, code=0))
+
+    # --- the core ---------------------------------------------------------------------------------------------------
     def tell(self, event: ev.Event) -> None:
-        """One event to the core: its frame arrives, and the promises are looked at."""
+        """One event to the core; its frame may be its last."""
+        if self.ended is not None or self.down:
+            return
         self.events += 1
+        self.trail.append((self.now, event))
+        before = dict(self.core.replicas)
         actions = self.core.handle(event, self.now)
-        for slot, blob in self.core.take_blobs().items():
+        blobs = self.core.take_blobs()
+        self.promises.after(event, before, actions, blobs)
+        fate = 0.0 if self.healthy or self._epoch >= MOST_CORES else self.chance.random()
+        if fate < 1 - CORE_DIES:
+            self._frame(event, blobs, actions)
+        elif fate < 1 - CORE_DIES * 0.6:
+            self._core_dies()
+        elif fate < 1 - CORE_DIES * 0.3:
+            self._frame(event, blobs, actions)
+            self._core_dies()
+        else:
+            self._torn_frame(event, blobs, actions)
+            self._core_dies()
+
+    def _frame(self, event: ev.Event, blobs: dict[str, str | None], actions: list[act.Action]) -> None:
+        """State and orders arrive together."""
+        self.promises.arrived(blobs)
+        for slot, blob in blobs.items():
             if blob is None:
                 self.blobs.pop(slot, None)
             else:
                 self.blobs[slot] = blob
+        if "" in blobs and self.expected is None and self.core.stopping:
+            self.expected = event.exit_code if isinstance(event, ev.Shutdown) else 1
         for action in actions:
-            self.carry_out(action)
-        self.look()
-
-    def new_core(self) -> None:
-        """SIGKILL: another core takes over from blobs and the guardian's facts."""
-        if self.ended is not None:
-            return
-        before = {name: (r.state, r.wanted, r.restarts, r.history) for name, r in self.core.replicas.items()}
-        self.core = Supervisor(self.config, seed=self._seed)
-        self.core.restore(self.blobs, self.now)
-        after = {name: (r.state, r.wanted, r.restarts, r.history) for name, r in self.core.replicas.items()}
-        check(before == after, "P5: a new core knows what the one before knew")
-        for slot, child in list(self.children.items()):
-            for event in self.facts(slot, child):
-                self.tell(event)
-
-    def facts(self, slot: str, child: Child) -> list[ev.Event]:
-        if child.alive:
-            return [ev.Spawned(slot, child.generation, 1000 + child.generation)]
-        told: list[ev.Event] = [event for event in (child.failed, child.exit) if event is not None]
-        return told if child.left else [*told, ev.Emptied(slot, child.generation)]
-
-    # --- the guardian -----------------------------------------------------------------------------------------------
-    def carry_out(self, action: act.Action) -> None:
-        match action:
-            case act.Spawn(slot, generation):
-                self.spawn(slot, generation)
-            case act.Signal(slot, generation):
-                child = self.children[slot]
-                check(child.generation == generation, "no signal to an older generation")
-                if child.alive and (child.obeys or self.healthy):
-                    self.later(0.05, lambda: self.exit(slot, generation, signal=15))
-            case act.ClearTree(slot, generation, grace_s):
-                self.later(grace_s + 0.01, lambda: self.kill(slot, generation))
-            case act.Forget(slot):
-                child = self.children.pop(slot, Child())
-                check(not child.alive and not child.left, "P2: only what is empty is forgotten")
-            case act.Changed():
-                check(action.reason.strip(), "P12: every change has a reason")
-                if action.event == "state" and action.old in AT_REST:
-                    self.restarts.pop(action.slot, None)  # an operator's start is a new beginning
-                elif action.event == "state" and action.new is State.BACKOFF and "; restart " in action.reason:
-                    self.restarts.setdefault(action.slot, []).append(self.now)
-            case act.Exit(code):
+            if isinstance(action, _FOR_GUARDIAN):
+                self.guardian.carry_out(action)
+            elif isinstance(action, act.Exit):
                 check(self.ended is None, "hasup ends once")
-                check(not any(c.alive or c.left for c in self.children.values()), "P2: it ends when nothing is left")
-                self.ended = code
+                check(self.guardian.empty(), "P2: hasup ends when nothing is left")
+                check(action.code == self.expected, f"hasup ends with {action.code}, not {self.expected}")
+                self.ended = action.code
+        self.promises.sent(actions)
 
-    def spawn(self, slot: str, generation: int) -> None:
-        child = self.children.setdefault(slot, Child())
-        check(not child.alive, "P1: never two")
-        check(not child.left, "P1: nothing of the last run is left")
-        check(generation > child.generation, "generations grow")
-        child.generation, child.exit, child.failed = generation, None, None
-        if not self.healthy and self.chance.random() < 0.1:
-            child.failed = ev.SpawnFailed(slot, generation, "no such program")
-            self.later(0.001, lambda: self.tell_if_current(slot, ev.SpawnFailed(slot, generation, "no such program")))
+    def _torn_frame(self, event: ev.Event, blobs: dict[str, str | None], actions: list[act.Action]) -> None:
+        """A long frame goes in several packets, each with the state and orders of whole slots; the last are lost."""
+        orders = [action for action in actions if isinstance(action, _FOR_GUARDIAN)]
+        slots = list(dict.fromkeys(["", *blobs, *(order.slot for order in orders)]))
+        arrived = set(slots[: self.chance.randint(1, len(slots))])
+        self.trail.append((self.now, f"only the frame's part of {sorted(arrived)} arrives"))
+        ending = [action for action in actions if isinstance(action, act.Exit)]
+        self._frame(
+            event,
+            {slot: blob for slot, blob in blobs.items() if slot in arrived},
+            [*(order for order in orders if order.slot in arrived), *ending],
+        )
+
+    def _core_dies(self) -> None:
+        """SIGKILL; the guardian starts another core a moment later."""
+        if self.down or self.ended is not None:
             return
-        child.alive = True
-        child.obeys = self.healthy or self.chance.random() < 0.7
-        self.later(0.001, lambda: self.tell_if_current(slot, ev.Spawned(slot, generation, 1000 + generation)))
-        self.live(slot, generation)
+        self.trail.append((self.now, "the core is killed"))
+        self.down = True
+        self._epoch += 1
+        self.outbox.clear()
+        self._outbox_at = 0.0
+        self.later(0.01 if self.healthy else self.chance.choice([0.01, 0.3, 3.0]), self._new_core)
 
-    def live(self, slot: str, generation: int) -> None:
-        """What becomes of a child."""
-        program = self.core.spec(slot)
-        if program.ready.notify and (self.healthy or self.chance.random() < 0.8):
-            self.later(0.2, lambda: self.tell_if_current(slot, ev.Notified(slot, ready=True), generation))
-        if program.heartbeat is not None:
-            self.beat(slot, generation)
-        if program.kind == "task":
-            self.later(1.0, lambda: self.exit(slot, generation, code=0))
-        elif not self.healthy and self.chance.random() < 0.7:
-            life = self.chance.choice([0.01, 0.4, 3.0, 30.0])
-            self.later(life, lambda: self.exit(slot, generation, code=self.chance.choice([0, 1, 1])))
+    def _new_core(self) -> None:
+        """Another core takes over from blobs and the guardian's facts."""
+        self.down = False
+        self.trail.append((self.now, "a new core"))
+        self.core = Supervisor(self.config, seed=self._seed)
+        fresh = [slot for slot in self.core.replicas if slot not in self.blobs]
+        if "" in self.blobs:
+            self.core.restore(self.blobs, self.now)
+        self.promises.restored()
+        snapshot = {name: self.guardian.news(name) for name in self.guardian.slots}
+        for name, news in snapshot.items():
+            if name not in self.core.replicas and name in self.guardian.slots:
+                self.guardian.clear(name, self.guardian.slots[name].generation, 0.0)
+            for event in news:
+                self.tell(event)
+        self.tell(ev.Start(tuple(fresh), by="hasup"))
 
-    def beat(self, slot: str, generation: int) -> None:
-        child = self.children.get(slot)
-        if child is None or not child.alive or child.generation != generation or self.ended is not None:
+    def _send(self, event: ev.Event) -> None:
+        """News of the guardian: under way to the core, in order."""
+        if self.down:
             return
-        self.tell(ev.Beat(slot))
-        if self.healthy or self.chance.random() < 0.97:
-            self.later(0.9, lambda: self.beat(slot, generation))
+        self.outbox.append(event)
+        self._outbox_at = max(self._outbox_at, self.now + 0.0002 + self.chance.random() ** 4 * 0.05)
+        epoch = self._epoch
+        self.later(self._outbox_at - self.now, lambda: self._deliver(epoch))
 
-    def tell_if_current(self, slot: str, event: ev.Event, generation: int | None = None) -> None:
-        child = self.children.get(slot)
-        if child is not None and self.ended is None and generation in (None, child.generation):
+    def _deliver(self, epoch: int) -> None:
+        if epoch != self._epoch or self.down:
+            return
+        event = self.outbox.popleft()
+        slot = getattr(event, "slot", "")
+        if slot in self.core.replicas:
+            self.tell(event)
+        elif isinstance(event, ev.Emptied):
+            self.guardian.carry_out(act.Forget(slot))
+
+    # --- children ---------------------------------------------------------------------------------------------------
+    def _program(self, slot: str) -> Program:
+        return self.config.programs[slot.partition(".")[0]]
+
+    def _draw(self, slot: str) -> Life:
+        return Life(self.chance, healthy=self.healthy, task=self._program(slot).kind == "task")
+
+    def _born(self, slot: str, generation: int) -> None:
+        """A child runs: its signs of life begin."""
+        program, life = self._program(slot), self.guardian.slots[slot].life
+        if life is not None and life.ready is not None and (program.ready.notify or program.ready.log):
+            says: ev.Event = (
+                ev.Notified(slot, ready=True) if program.ready.notify else ev.LogMatched(slot, generation, "x")
+            )
+            self.later(max(life.ready, 0.06), lambda: self._says(slot, generation, says))
+        if program.ready.tcp or program.heartbeat or program.health or program.limits != Limits():
+            self.later(TICK_S, lambda: self._tick(slot, generation))
+
+    def _says(self, slot: str, generation: int, event: ev.Event) -> None:
+        known = self.guardian.slots.get(slot)
+        if known is not None and known.alive and known.generation == generation:
             self.tell(event)
 
-    def exit(self, slot: str, generation: int, *, code: int | None = None, signal: int | None = None) -> None:
-        child = self.children.get(slot)
+    def _tick(self, slot: str, generation: int) -> None:
+        """What the readers see of a child now: as runtime/watching.py has it, this follows from the replica's state."""
+        child, known = self.guardian.slots.get(slot), self.core.replicas.get(slot)
         if child is None or not child.alive or child.generation != generation or self.ended is not None:
             return
-        child.alive = False
-        child.left = not self.healthy and self.chance.random() < 0.2
-        child.exit = ev.Exited(slot, generation, exit_code=code, signal=signal, empty=not child.left)
-        self.tell(child.exit)
-
-    def die(self, slot: str, signal: int) -> None:
-        child = self.children.get(slot)
-        if child is not None:
-            self.exit(slot, child.generation, signal=signal)
-
-    def kill(self, slot: str, generation: int) -> None:
-        child = self.children.get(slot)
-        if child is None or child.generation != generation or self.ended is not None:
+        self.later(TICK_S, lambda: self._tick(slot, generation))
+        if known is None or known.generation != generation or known.pid is None or child.life is None:
             return
-        if child.alive:
-            child.alive, child.left = False, False
-            child.exit = ev.Exited(slot, generation, signal=9, empty=True)
-            self.tell(child.exit)
-        child = self.children.get(slot)
-        if child is not None and child.generation == generation and not child.alive and self.ended is None:
-            child.left = False
-            self.tell(ev.Emptied(slot, generation))
+        for event in self._seen(slot, generation, known.state, self.now - child.born, child.life):
+            self.tell(event)
 
-    def stale(self, slot: str) -> None:
-        """News of an older generation, and news told twice."""
-        child = self.children.get(slot)
-        if child is not None and child.generation > 1:
-            self.tell(ev.Exited(slot, child.generation - 1, exit_code=1))
-            self.tell(ev.Emptied(slot, child.generation - 1))
+    def _seen(self, slot: str, generation: int, state: State, age: float, life: Life) -> list[ev.Event]:
+        program, events = self._program(slot), list[ev.Event]()
+        if state is State.STARTING and program.ready.tcp:
+            ok = life.ready is not None and life.ready <= age
+            events.append(ev.ProbeResult(slot, generation, "ready", ok, detail="connection refused"))
+        beats = program.heartbeat or self.core.replicas[slot].watchdog_s
+        if state is State.RUNNING and beats and (life.hangs is None or age < life.hangs):
+            events.append(ev.Beat(slot))
+        if state is State.RUNNING and program.health:
+            ill = life.ill is not None and life.ill <= age and (life.heals is None or age < life.heals)
+            slow = 0.7 if life.hangs is not None else 0.1
+            events.append(ev.ProbeResult(slot, generation, "health", not ill, slow, "no answer"))
+        if state in (State.STARTING, State.RUNNING) and program.limits != Limits():
+            over = 200 if life.grows is not None and age >= life.grows else 50
+            events.append(ev.Sampled(slot, generation, over, 1.0, 1, over, None))
+        return events
 
-    # --- promises ---------------------------------------------------------------------------------------------------
-    def look(self) -> None:
-        deadlines = []
-        for name, r in self.core.replicas.items():
-            child = self.children.get(name, Child())
-            deadlines += [at for at in (r.deadline, r.heartbeat_due) if at is not None]
-            check(r.reason.strip(), "P12: every state has a reason")
-            if r.state in AT_REST:
-                check(not child.alive, f"P2: {name} is {r.state}, but lives")
-            if r.pid is not None:
-                check(child.generation == r.generation, "the pid is that of the last generation")
-            if r.state is State.STARTING:
-                check(r.spawning or (r.pid is not None and r.deadline is not None), f"P3: {name} starts, with no timer")
-            elif r.state is State.RUNNING:
-                check(r.pid is not None, f"P3: {name} runs, without a process")
-                if self.core.spec(name).heartbeat is not None:
-                    check(r.heartbeat_due is not None, f"P6: {name} has a heartbeat that nobody awaits")
-            elif r.state in (State.ABORTING, State.STOPPING):
-                check(r.deadline is not None or r.clearing, f"P3: {name} is {r.state}, with no timer")
-            elif r.state is State.BACKOFF:
-                check(r.deadline is not None or r.clearing, f"P3: {name} is in backoff, with no timer")
-            elif r.state is State.WAITING and not self.core.stopping:
-                blocked = self.core._roster.plan.blocked(self.core.spec(name))
-                check(r.deadline is not None or blocked is not None, f"P3: {name} waits for nothing")
-            self.look_at_limit(name)
-        due = self.core.next_deadline()
-        check(due == min(deadlines, default=None), "P3: the next deadline is the earliest of all")
+    def story(self, lines: int = 60) -> str:
+        """The last events, and where everything stood."""
+        said = [f"  {at:10.4f}  {event!r}" for at, event in self.trail[-lines:]]
+        stand = [f"  {msgspec.json.encode(r).decode()}" for r in self.core.replicas.values()]
+        drawn = [f"  {msgspec.json.encode(part).decode()}" for part in self.config.programs.values()]
+        drawn += [f"  {self.config.groups}, {self.config.supervisor.restart_rate} a second"]
+        return "\n".join(["events:", *said, "replicas:", *stand, "configuration:", *drawn])
 
-    def look_at_limit(self, name: str) -> None:
-        rule = self.core.spec(name).restart
-        if rule.limit and rule.on_limit != "retry":
-            recent = [at for at in self.restarts.get(name, ()) if at > self.now - rule.window]
-            check(len(recent) <= rule.limit, f"P4: {name} was restarted too often")
 
-    def all_is_well(self) -> None:
-        if self.ended is not None or self.core.stopping:
-            return
-        for name, r in self.core.replicas.items():
-            good = r.ready or r.state in AT_REST or (r.state is State.WAITING and r.deadline is None)
-            check(good or not r.wanted, f"P3: {name} does not come back: {r.state}, {r.reason}")
+_DEEDS: tuple[Callable[[World], None], ...] = (
+    World._pass_time, World._start, World._stop, World._restart, World._roll, World._scale, World._shut_down,
+    World._kill_child, World._kill_core, World._tell_twice, World._stall, World._message,
+)  # fmt: skip
+_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5)

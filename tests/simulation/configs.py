@@ -1,0 +1,97 @@
+"""Configurations drawn at random: every policy, limit, dependency and group that the decisions know of."""
+
+import random
+
+from hasup.model import spec
+
+NAMES = ("a", "b", "c", "d")
+
+
+def random_config(chance: random.Random) -> spec.Config:
+    """One to four programs, some of which depend on earlier ones or share a group."""
+    names = NAMES[: chance.choice([1, 2, 2, 3, 4])]
+    programs: dict[str, spec.Program] = {}
+    for name in names:
+        programs[name] = _program(chance, name, programs)
+    groups = {}
+    if len(names) > 1 and chance.random() < 0.4:
+        groups["g"] = _group(chance, names)
+    rate = chance.choice([1, 3, 1000, 1000])
+    own = spec.SupervisorOptions(name="s", state_dir="/s", restart_rate=rate)
+    return spec.Config(file="/hasup.toml", supervisor=own, programs=programs, groups=groups)
+
+
+def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program]) -> spec.Program:
+    return spec.Program(
+        name=name,
+        command=("x",),
+        replicas=chance.choice([0, 1, 1, 1, 2, 3]),
+        kind="task" if chance.random() < 0.15 else "service",
+        essential=chance.random() < 0.04,
+        need=chance.choice([1, 1, 2]),
+        depends_on={other.name: _dependency(chance, other) for other in earlier.values() if chance.random() < 0.3},
+        restart=_restart(chance),
+        ready=_ready(chance),
+        heartbeat=spec.Heartbeat(timeout=2.0) if chance.random() < 0.3 else None,
+        health=_health(chance),
+        limits=_limits(chance),
+        abort=spec.Abort(timeout=chance.choice([0.0, 1.0])),
+        stop=spec.Stop(timeout=chance.choice([0.0, 1.0, 3.0]), command=("stop",) if chance.random() < 0.1 else ()),
+    )
+
+
+def _dependency(chance: random.Random, other: spec.Program) -> spec.Dependency:
+    conditions = ["started", "ready", "completed"] if other.kind == "task" else ["started", "ready"]
+    return spec.Dependency(condition=chance.choice(conditions), restart=chance.random() < 0.3)
+
+
+def _restart(chance: random.Random) -> spec.Restart:
+    limit = chance.choice([0, 0, 1, 3])
+    return spec.Restart(
+        policy=chance.choice([None, None, None, "on-failure", "never"]),
+        success_exit_codes=chance.choice([(0,), (0, 3)]),
+        delay=chance.choice([0.0, 0.1, 1.0]),
+        factor=chance.choice([1.0, 2.0, 10.0]),
+        max_delay=8.0,
+        jitter=chance.choice([0.0, 0.2]),
+        reset_after=20.0,
+        limit=limit,
+        window=60.0,
+        on_limit=chance.choice(["retry", "fail", "fail", "shutdown"]) if limit else "retry",
+    )
+
+
+def _ready(chance: random.Random) -> spec.Ready:
+    how = chance.random()
+    if how < 0.3:
+        return spec.Ready(notify=True, timeout=5.0)
+    if how < 0.4:
+        return spec.Ready(log="listening", timeout=5.0)
+    if how < 0.5:
+        return spec.Ready(tcp="127.0.0.1:1", timeout=5.0)
+    return spec.Ready(after=chance.choice([0.0, 0.5]))
+
+
+def _health(chance: random.Random) -> spec.Health | None:
+    if chance.random() > 0.2:
+        return None
+    return spec.Health(tcp="127.0.0.1:1", failures=chance.choice([1, 2, 4]), successes=chance.choice([1, 2]), slow=0.5)
+
+
+def _limits(chance: random.Random) -> spec.Limits:
+    if chance.random() > 0.2:
+        return spec.Limits()
+    action = chance.choice(["restart", "restart", "stop", "warn", "signal:USR1"])
+    limit = spec.Limit(above=100.0, for_=chance.choice([0.0, 1.5]), action=action)
+    return spec.Limits(memory=limit) if chance.random() < 0.7 else spec.Limits(threads=limit)
+
+
+def _group(chance: random.Random, names: tuple[str, ...]) -> spec.Group:
+    return spec.Group(
+        name="g",
+        programs=names,
+        strategy=chance.choice(["one-for-one", "one-for-all", "rest-for-one"]),
+        limit=chance.choice([0, 2, 5]),
+        window=60.0,
+        on_limit=chance.choice(["retry", "fail", "shutdown"]),
+    )

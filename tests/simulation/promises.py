@@ -1,0 +1,344 @@
+"""What must hold after each decision, in terms of the world and of the state alone: the code is not asked."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from hasup.core.transitions import MOVES
+from hasup.model import actions as act
+from hasup.model import events as ev
+from hasup.model.spec import Dependency, Program
+from hasup.model.state import Replica, Result, State
+from tests.simulation.guardian import check
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
+BEFORE_REST = {State.STARTING, State.RUNNING}
+_DECODER = msgspec.json.Decoder(Replica)
+
+
+class Promises:
+    """Looks at a world after each event, each frame and each restart of the core."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self._shadow: dict[str, Replica] = {}  # what the guardian's blobs say
+        self._unsent: dict[str, Replica | None] = {}
+        self._spawned: deque[float] = deque()
+        self._blind_until = 0.0
+        self._restarts: dict[str, list[float]] = {}
+        self._counted: dict[str, list[float]] = {}  # the same, in a frame that is not sent yet
+        self._must_spawn: dict[str, int] = {}  # asked to start: a later generation than this one must come
+        self._asked: dict[str, int | None] = {}  # the same, in a frame that is not sent yet; None: not any more
+        self._ending = False
+
+    # --- after each decision ----------------------------------------------------------------------------------------
+    def after(
+        self,
+        event: ev.Event,
+        before: dict[str, Replica],
+        actions: list[act.Action],
+        blobs: dict[str, str | None],
+    ) -> None:
+        """The core has decided; nothing has been sent yet."""
+        core = self.world.core
+        self._counted, self._asked = {}, {}
+        changed = [r for name, r in core.replicas.items() if before.get(name) is not r]
+        self._changes(before, actions)
+        self._blobs(changed, blobs)
+        for known in changed:
+            self._state(known)
+            old = before.get(known.name)
+            if old is not None:
+                self._restart(old, known, event)
+        self._obeyed(event, before)
+        self._groups(before, changed, actions)
+        self._order_of_stops(event, actions)
+        due = core.next_deadline()
+        every = [at for r in core.replicas.values() for at in (r.deadline, r.heartbeat_due) if at is not None]
+        check(due == min(every, default=None), "P3: the next deadline is the earliest of all")
+
+    def _changes(self, before: dict[str, Replica], actions: Iterable[act.Action]) -> None:
+        """P12: a reason for each change; changes that follow one another lead to the state that there is."""
+        state = {name: r.state for name, r in before.items()}
+        for action in actions:
+            if isinstance(action, act.Note):
+                check(action.reason.strip(), "P12: every note has a reason")
+            if not isinstance(action, act.Changed):
+                continue
+            check(action.reason.strip(), "P12: every change has a reason")
+            old = state.get(action.slot, State.STOPPED)
+            if action.event == "state":
+                check(action.old is old, f"P12: {action.slot} was {old}, not {action.old}")
+                check(action.new in MOVES[old], f"P12: {old} does not lead to {action.new}")
+                state[action.slot] = action.new
+            else:
+                check(action.new is old, f"P12: {action.slot} is {old}, not {action.new}")
+        for name, known in self.world.core.replicas.items():
+            check(known.state is state.get(name, State.STOPPED), f"P12: {name} changed, and nobody was told")
+
+    def _blobs(self, changed: Iterable[Replica], blobs: dict[str, str | None]) -> None:
+        """P5: what the guardian is given is the whole state, but for signs of life."""
+        core = self.world.core
+        self._unsent = {slot: None if blob is None else _DECODER.decode(blob) for slot, blob in blobs.items() if slot}
+        saved = {slot for slot in {**self._shadow, **self._unsent} if self._unsent.get(slot, 0) is not None}
+        check(saved == core.replicas.keys(), "P5: there is a blob for each replica")
+        for known in changed:
+            kept = self._unsent.get(known.name) or self._shadow[known.name]
+            check(
+                replace(kept, heartbeat_due=None) == replace(known, heartbeat_due=None),
+                f"P5: the blob of {known.name} is not what it is",
+            )
+
+    def _state(self, r: Replica) -> None:
+        """P3: a wanted replica lives, is being spawned, has a deadline or waits for something that holds."""
+        name = r.name
+        check(r.reason.strip(), "P12: every state has a reason")
+        check(r.pid is None or not r.tree_empty, f"P1: {name} lives, yet its tree is called empty")
+        if r.state in AT_REST:
+            check(
+                r.pid is None and not r.spawning and r.tree_empty, f"P2: {name} is {r.state}, but not all of it ended"
+            )
+            check(r.deadline is None and not r.then_start, f"P3: {name} is {r.state}, with something to come")
+        elif r.state is State.STARTING:
+            check(r.deadline is not None and (r.spawning or r.pid is not None), f"P3: {name} starts, with no timer")
+        elif r.state is State.RUNNING:
+            check(r.pid is not None, f"P3: {name} runs, without a process")
+            if self.world.core.spec(name).heartbeat is not None:
+                check(r.heartbeat_due is not None, f"P6: {name} has a heartbeat that nobody awaits")
+        elif r.state is State.WAITING:
+            check(r.pid is None and r.tree_empty, f"P3: {name} waits, but lives")
+            if r.deadline is None and not self.world.core.stopping:
+                check(self._unmet(self.world.core.spec(name)), f"P3: {name} waits for nothing")
+        else:
+            check(r.deadline is not None or r.clearing, f"P3: {name} is {r.state}, with no timer")
+        check(r.ready <= (r.state is State.RUNNING), f"{name} is {r.state} and ready")
+        check(not r.admitted or r.deadline is not None, f"{name} has had its turn, and does not take it")
+
+    def _unmet(self, program: Program) -> list[str]:
+        return [name for name, needed in program.depends_on.items() if not self._met(name, needed)]
+
+    def _met(self, name: str, needed: Dependency) -> bool:
+        core = self.world.core
+        known = [r for r in core.replicas.values() if r.program == name and r.index <= core.spec(r.name).replicas]
+        done = sum(r.state is State.COMPLETED for r in known)
+        if needed.condition == "completed":
+            return bool(known) and done == len(known)
+        if needed.condition == "started":
+            return done > 0 or any(r.pid is not None for r in known)
+        ready = done + sum(r.ready for r in known)
+        return ready >= max(1, min(self.world.config.programs[name].need, len(known)))
+
+    # --- P4 ---------------------------------------------------------------------------------------------------------
+    def _restart(self, old: Replica, new: Replica, event: ev.Event) -> None:
+        """A failure was answered by a restart: within the limit, after a delay within bounds."""
+        if old.state in AT_REST and new.state not in AT_REST:
+            self._counted[new.name] = []  # an operator's start is a new beginning
+        failed = new.state is State.BACKOFF and old.state is not State.BACKOFF and new.failures > 0
+        if not failed or new.restarts == old.restarts or old.then_start:
+            return
+        now, rule = self.world.now, self.world.core.spec(new.name).restart
+        recent = [at for at in self._restarts.get(new.name, ()) if at > now - rule.window]
+        self._counted[new.name] = [*recent, now]
+        if rule.limit and rule.on_limit != "retry":
+            check(len(recent) < rule.limit, f"P4: {new.name} is restarted too often")
+        lived = now - old.started
+        check(
+            new.failures == old.failures + 1 or (new.failures == 1 and lived >= rule.reset_after),
+            "P4: a short life resets",
+        )
+        if new.deadline is None:
+            return
+        least = min(rule.max_delay, rule.delay * rule.factor ** (new.failures - 1)) if new.failures < 300 else 0.0
+        delay = new.deadline - now
+        check(delay >= least - 1e-9, f"P4: {new.name} is restarted after {delay} s, {least} s is the least")
+        check(delay <= rule.max_delay * (1 + rule.jitter) + 1e-9, f"P4: {new.name} waits for {delay} s")
+
+    def sent(self, actions: Iterable[act.Action]) -> None:
+        """A frame was carried out."""
+        for action in actions:
+            if isinstance(action, act.Spawn):
+                self._spawned.append(self.world.now)
+                if self._must_spawn.get(action.slot, action.generation) < action.generation:
+                    del self._must_spawn[action.slot]
+        rate, now = self.world.config.supervisor.restart_rate, self.world.now
+        while self._spawned and self._spawned[0] <= now - 1.0:
+            self._spawned.popleft()
+        if now > self._blind_until:
+            check(  # the rate, and as large a burst
+                len(self._spawned) <= 2 * rate,
+                f"P4: {len(self._spawned)} starts in a second, the rate is {rate}",
+            )
+
+    def blind(self) -> None:
+        """Time went by in which nobody could act: what was held back may come at once."""
+        self._spawned.clear()
+        self._blind_until = self.world.now + 1.0
+
+    # --- operators --------------------------------------------------------------------------------------------------
+    def _obeyed(self, event: ev.Event, before: dict[str, Replica]) -> None:
+        core = self.world.core
+        match event:
+            case ev.Stop(slots):
+                for slot in slots:
+                    known = core.replicas.get(slot)
+                    check(known is None or not known.wanted, f"a stop of {slot} is obeyed")
+                    if known is not None and known.state is State.STOPPING and before[slot].wanted:
+                        check(known.reason.startswith("stop"), f"P12: {slot} is stopped: {known.reason}")
+                    self._asked[slot] = None
+            case ev.Start(slots) if not core.stopping:
+                for slot in self._with_a_place(slots):
+                    check(core.replicas[slot].wanted, f"a start of {slot} is obeyed")
+                    if slot in before and not before[slot].wanted:
+                        self._asked[slot] = before[slot].generation
+            case ev.Restart(slots) if not core.stopping:
+                for slot in self._with_a_place(slots):
+                    check(core.replicas[slot].wanted, f"a restart of {slot} is obeyed")
+                    if slot in before:
+                        self._asked[slot] = before[slot].generation
+            case ev.Sampled(slot) if slot in before:
+                self._limited(event, before[slot])
+            case ev.Scale(program, count) if not core.stopping:
+                for index in range(1, 4):
+                    known = core.replicas.get(f"{program}.{index}")
+                    if index > count:
+                        check(known is None or not known.wanted, f"{program} is scaled down")
+                        self._asked[f"{program}.{index}"] = None
+                    else:
+                        check(known is not None, f"{program} is scaled up")
+
+    def _with_a_place(self, slots: Iterable[str]) -> list[str]:
+        """Those that are not scaled away."""
+        core = self.world.core
+        return [
+            slot for slot in slots if slot in core.replicas and core.replicas[slot].index <= core.spec(slot).replicas
+        ]
+
+    def _limited(self, event: ev.Sampled, before: Replica) -> None:
+        """A replica over a limit that lasts for no time is ended, unless another one is just being replaced."""
+        core = self.world.core
+        table = core.spec(event.slot).limits
+        limit, value = (table.memory, event.memory_bytes) if table.memory else (table.threads, event.threads)
+        if limit is None or limit.for_ or value <= limit.above or before.state not in BEFORE_REST:
+            return
+        known = core.replicas.get(event.slot)
+        others = [r for r in core.replicas.values() if r.program == before.program and r.name != event.slot]
+        spared = limit.action == "restart" and any(r.wanted and not r.ready and r.state not in AT_REST for r in others)
+        if limit.action in ("restart", "stop") and not spared:
+            check(known is None or known.state not in BEFORE_REST, f"{event.slot} is over its limit, and goes on")
+
+    def _groups(self, before: dict[str, Replica], changed: Iterable[Replica], actions: list[act.Action]) -> None:
+        """A failure takes along those of its group that run."""
+        core = self.world.core
+        group = self.world.config.groups.get("g")
+        if group is None or core.stopping or group.strategy == "one-for-one":
+            return
+        for known in changed:
+            old = before.get(known.name)
+            if old is None or known.state is not State.BACKOFF or known.restarts == old.restarts:
+                continue
+            later = group.programs[group.programs.index(known.program) + 1 :]
+            for other in before.values():
+                along = other.program in later or (group.strategy == "one-for-all" and other.program != known.program)
+                if along and other.state in BEFORE_REST and other.index <= core.spec(other.name).replicas:
+                    now = core.replicas.get(other.name)
+                    check(now is None or now.state not in BEFORE_REST, f"{other.name} is restarted with {known.name}")
+
+    def _order_of_stops(self, event: ev.Event, actions: Iterable[act.Action]) -> None:
+        """While hasup ends, those that others need are stopped after these."""
+        core = self.world.core
+        if isinstance(event, ev.Shutdown) and (event.now or self._ending):
+            return  # everything is killed at once
+        for action in actions:
+            if isinstance(action, act.Changed) and action.old in BEFORE_REST and "stopped with hasup" in action.reason:
+                name = action.slot.partition(".")[0]
+                for other in core.replicas.values():
+                    needs = name in self.world.config.programs[other.program].depends_on
+                    check(not needs or other.state in AT_REST, f"{name} is stopped before {other.name}")
+
+    # --- frames and cores -------------------------------------------------------------------------------------------
+    def arrived(self, blobs: Iterable[str]) -> None:
+        """The guardian has these blobs now."""
+        self._ending = self.world.core.stopping
+        for slot in blobs:
+            if slot in self._counted:
+                self._restarts[slot] = self._counted[slot]
+            if slot in self._asked:
+                self._must_spawn.pop(slot, None)
+                if (generation := self._asked[slot]) is not None:
+                    self._must_spawn[slot] = generation
+            kept = self._unsent.get(slot)
+            if kept is not None:
+                self._shadow[slot] = kept
+            else:
+                self._shadow.pop(slot, None)
+                self._restarts.pop(slot, None)
+
+    def restored(self) -> None:
+        """P5: a new core knows what the one before had sent."""
+        self.blind()
+        core = self.world.core
+        check(core.stopping == (self.world.expected is not None), "P5: whether hasup is ending")
+        for name, kept in self._shadow.items():
+            known = core.replicas.get(name)
+            check(known is not None, f"P5: {name} is forgotten")
+            if known is not None:
+                same = replace(known, heartbeat_due=None, deadline=kept.deadline, probe_failures=kept.probe_failures)
+                check(same == replace(kept, heartbeat_due=None), f"P5: {name} is not what it was")
+                check((known.deadline is None) == (kept.deadline is None), f"P5: {name} lost its timer")
+        self._shadow = dict(core.replicas)
+
+    # --- the whole --------------------------------------------------------------------------------------------------
+    def look(self) -> None:
+        """What the core believes is so, or news of it are under way."""
+        world = self.world
+        if world.down or world.ended is not None:
+            return
+        coming = {getattr(event, "slot", "") for event in world.outbox}
+        for name, r in world.core.replicas.items():
+            self._state(r)
+            child = world.guardian.slots.get(name)
+            if name in coming:
+                continue
+            alive = child is not None and child.alive and child.generation == r.generation
+            check((r.pid is not None or r.spawning) == alive, f"P3: what {name} is, and what is known of it")
+            left = child is not None and (child.alive or child.left)
+            check(not r.tree_empty or not left, f"P1: {name} is not empty, but called so")
+            if r.clearing:
+                check(child is not None and child.clear_until is not None, f"P3: nobody clears {name}")
+            if r.state in AT_REST:
+                check(not left, f"P2: {name} is {r.state}, but something of it lives")
+
+    def unwell(self) -> str | None:
+        """A replica that is not what it should be once all is well, in words; None when there is none."""
+        core = self.world.core
+        for name, r in core.replicas.items():
+            beyond = r.index > core.spec(name).replicas
+            if beyond:
+                return f"{name} is beyond the number of replicas"
+            if not r.wanted and r.state not in AT_REST:
+                return f"{name} is not wanted, but {r.state}: {r.reason}"
+            if r.wanted and not (r.ready or r.state in AT_REST or self._excused(r)):
+                return f"{name} is {r.state}: {r.reason}"
+            gave_up = r.last is not None and r.last.result is Result.LIMIT
+            if self._must_spawn.get(name) == r.generation and not (self._excused(r) or gave_up):
+                return f"{name} was asked to start, and did not: {r.state}, {r.reason}"
+        held = {r.program for r in core.replicas.values() if self._excused(r)}
+        rolling = [name for name in self.world.config.programs if core.is_rolling([name]) and name not in held]
+        return f"the rolling restart of {rolling} does not end" if rolling else None
+
+    def _excused(self, r: Replica) -> bool:
+        """Whether it waits for something that is not to come: a program that was stopped, scaled away or failed."""
+        core = self.world.core
+        if r.state is not State.WAITING:
+            return False
+        for name in self._unmet(core.spec(r.name)):
+            others = [o for o in core.replicas.values() if o.program == name]
+            if all(o.state in AT_REST or o.ready or self._excused(o) for o in others):
+                return True
+        return False
