@@ -27,16 +27,22 @@ class Ending:
         at_once = at_once and not own.killing
         if own.ending is None:
             own.ending, own.exit_code = reason, code
+            self._left = dict.fromkeys(self._roster.programs)
         elif not at_once:
             return  # under way already
         own.killing = own.killing or at_once
         self._roster.remember()
         turn.actions.append(Note("shutdown", f"{reason}: everything is killed" if at_once else reason))
+        self._spread(turn, kill=at_once)
+
+    def _spread(self, turn: Turn, *, kill: bool) -> None:
+        """Nobody is wanted any more, and whatever does not run goes at once."""
+        why = self._roster.own.ending or ""
         for slot, known in list(self._roster.replicas.items()):
             if known.wanted or known.then_start:
                 self._roster.put(replace(known, wanted=False, then_start=False))
-            if at_once:
-                turn.step(slot, lambda step: wishes.kill(step, reason))
+            if kill:
+                turn.step(slot, lambda step: wishes.kill(step, why))
             elif known.state in AT_ONCE:
                 turn.step(slot, self._stop)
 
@@ -44,8 +50,9 @@ class Ending:
         """Ask those to end whose turn has come; true when somebody was asked."""
         if self._roster.own.ending is None or self.finished is not None:
             return False
-        if self._left is None:
+        if self._left is None:  # an earlier core began it, and may not have come to all of them
             self._left = dict.fromkeys(self._roster.programs)
+            self._spread(turn, kill=self._roster.own.killing)
         free = [name for name in self._left if self._may_stop(name)]
         for name in free:
             del self._left[name]

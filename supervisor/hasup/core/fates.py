@@ -43,6 +43,8 @@ def _remove_surplus(turn: Turn, name: str) -> None:
         if surplus.state in AT_REST:
             roster.remove(surplus.name)
             turn.actions.append(Forget(surplus.name))
+        elif surplus.wanted:  # an earlier core did not come to it
+            wishes.stop_in_turn(turn.step, roster.drains(name), surplus.name, "stopped: it was scaled away")
     if name not in roster.config.programs and not roster.beyond(name, 0):
         del roster.programs[name]
 

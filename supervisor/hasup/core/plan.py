@@ -12,14 +12,14 @@ class Plan:
     def __init__(self, programs: Mapping[str, Program], replicas: Callable[[str], list[Replica]]) -> None:
         self._programs = programs
         self._replicas = replicas
-        self._dependants: dict[str, set[str]] = {name: set() for name in programs}
+        self._dependants: dict[str, list[str]] = {name: [] for name in programs}
         for program in programs.values():
             for other in program.depends_on:
-                self._dependants.setdefault(other, set()).add(program.name)
+                self._dependants.setdefault(other, []).append(program.name)
 
-    def dependants(self, name: str) -> set[str]:
-        """The programs that depend directly on this one."""
-        return self._dependants.get(name, set())
+    def dependants(self, name: str) -> list[str]:
+        """The programs that depend directly on this one, in the order of the configuration."""
+        return self._dependants.get(name, [])
 
     def blocked(self, program: Program) -> str | None:
         """What ``program`` would have to wait for, in words; None when it may start."""

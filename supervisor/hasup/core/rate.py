@@ -18,3 +18,7 @@ class Rate:
         due = max(self._next, now)
         self._next = due + self._gap
         return max(now, due + self._gap - self._burst)
+
+    def taken(self, turn: float) -> None:
+        """An earlier core gave this turn away: the next one comes after it."""
+        self._next = max(self._next, turn + self._burst)

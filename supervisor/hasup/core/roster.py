@@ -38,8 +38,8 @@ class Roster:
         self.unsettled = 0  # wanted, and neither ready, completed nor failed yet
         self._slots: dict[str, dict[str, None]] = {}
         self._busy: dict[str, int] = {}  # program -> replicas that are not at rest
-        self._dirty: set[str] = {""}
-        self._forgotten: set[str] = set()
+        self._dirty: dict[str, None] = {"": None}  # an ordered set, as is the next: the same history, the same frames
+        self._forgotten: dict[str, None] = {}
         self.configure(config, config.programs)
         for program in config.programs.values():
             self.resize(program.name, program.replicas)
@@ -91,7 +91,7 @@ class Roster:
         before = self.replicas.get(slot)
         self.replicas[slot] = after
         self.deadlines.moved(slot, earliest(after))
-        self._dirty.add(slot)
+        self._dirty[slot] = None
         if before is None:
             self._slots.setdefault(after.program, {})[slot] = None
         self._count(after.program, before, after)
@@ -122,12 +122,12 @@ class Roster:
         del self._slots[gone.program][slot]
         self._count(gone.program, gone, None)
         self.deadlines.forget(slot)
-        self._dirty.discard(slot)
-        self._forgotten.add(slot)
+        self._dirty.pop(slot, None)
+        self._forgotten[slot] = None
 
     def remember(self) -> None:
         """The supervisor's own state changed."""
-        self._dirty.add("")
+        self._dirty[""] = None
 
     # --- state as text ----------------------------------------------------------------------------------------------
     def take_blobs(self) -> dict[str, str | None]:
@@ -137,7 +137,7 @@ class Roster:
             state: object = self.replicas.get(slot) if slot else self.own
             if state is not None:
                 blobs[slot] = msgspec.json.encode(state).decode()
-        self._dirty, self._forgotten = set(), set()
+        self._dirty, self._forgotten = {}, {}
         return blobs
 
     def load(self, blobs: Mapping[str, str]) -> None:
@@ -150,12 +150,14 @@ class Roster:
             for surplus in self.beyond(name, program.replicas):
                 self.remove(surplus.name)  # one that is still being stopped comes back with its blob
         self._adopt(decode(blob, Replica) for slot, blob in blobs.items() if slot)
-        self._dirty, self._forgotten = {"", *self.replicas}, set()
+        self._dirty, self._forgotten = dict.fromkeys(["", *self.replicas]), {}
 
     def _adopt(self, replicas: Iterable[Replica]) -> None:
         for known in replicas:
             if known.program in self.programs:
                 self.put(known)
+                if known.admitted and known.deadline is not None:
+                    self.rate.taken(known.deadline)
 
 
 def earliest(known: Replica | None) -> float | None:

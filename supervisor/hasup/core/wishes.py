@@ -43,6 +43,8 @@ def stop(step: Step, why: str) -> None:
             step.enter(_S.STOPPED, why)
     elif replica.state is _S.STOPPING:
         step.set(failing=None, failing_detail="")
+        if replica.wanted:  # it was being restarted
+            step.explain("stop", why)
 
 
 def stop_in_turn(run: Callable[[str, Callable[[Step], None]], None], server: str | None, slot: str, why: str) -> None:
