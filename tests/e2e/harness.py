@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -31,13 +32,17 @@ def until(condition: Callable[[], object], what: str, patience: float = PATIENCE
         time.sleep(0.02)  # between two looks at a condition
 
 
+def state_of(pid: int) -> str:
+    """The kernel's letter for what a process does: R, S, T (stopped), Z …; X when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def alive(pid: int) -> bool:
     """Whether a process lives (a zombie does not)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False
+    return state_of(pid) not in ("Z", "X")
 
 
 def of_instance(instance: str) -> list[int]:
@@ -63,6 +68,37 @@ def get(url: str, timeout: float = 20.0) -> str:
     request = urllib.request.Request(url, headers={"Connection": "close"})
     with urllib.request.urlopen(request, timeout=timeout) as answer:
         return answer.read().decode()
+
+
+class Asking:
+    """While entered, a client that asks ``url`` again and again, over a connection each."""
+
+    def __init__(self, url: str) -> None:
+        self.answers: list[str] = []
+        self.failures: list[str] = []
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> "Asking":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def more(self, count: int = 20) -> None:
+        """Return when so many more were answered."""
+        before = len(self.answers)
+        until(lambda: len(self.answers) >= before + count, f"{count} more answers from {self._url}")
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.answers.append(get(self._url))
+            except OSError as error:
+                self.failures.append(repr(error))
 
 
 class Hasup:

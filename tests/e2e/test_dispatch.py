@@ -3,13 +3,11 @@
 import contextlib
 import os
 import signal
-import threading
-import urllib.error
 from collections import Counter
 
 import pytest
 
-from tests.e2e.harness import free_port, get, until
+from tests.e2e.harness import Asking, free_port, get, state_of, until
 
 
 def web(port: int, mode: str = "proxy") -> str:
@@ -31,31 +29,17 @@ def test_a_thousand_requests_are_spread_evenly(hasup):
 def test_a_thousand_requests_while_a_replica_is_killed_again_and_again(hasup, mode):
     port = free_port()
     hasup.start(web(port, mode))
-    stop, kills = threading.Event(), [0]
-
-    def kill() -> None:
-        while not stop.is_set():
+    kills = 0
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        while len(client.answers) + len(client.failures) < 1000:
             pid = hasup.replica("web.1")["pid"]
             if pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                    kills[0] += 1
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    failures = []
-    try:
-        for _ in range(1000):
-            try:
-                get(f"http://127.0.0.1:{port}/")
-            except (OSError, urllib.error.URLError) as error:
-                failures.append(repr(error))
-    finally:
-        stop.set()
-        killer.join()
-    assert kills[0] > 0
-    assert [failure for failure in failures if "refused" in failure] == []
-    assert len(failures) <= kills[0], "at most the request in flight at each kill"
+                    kills += 1
+    assert kills > 0
+    assert [failure for failure in client.failures if "refused" in failure] == []
+    assert len(client.failures) <= kills, "at most the request in flight at each kill"
 
 
 def test_the_dispatcher_is_killed(hasup):
@@ -66,6 +50,73 @@ def test_the_dispatcher_is_killed(hasup):
         os.kill(status["pid"], signal.SIGKILL)
         assert get(f"http://127.0.0.1:{port}/").startswith("web."), "the connection waits for the next dispatcher"
         until(lambda n=number: hasup.status()["programs"][0]["dispatcher"]["restarts"] == n, "restarted")
+
+
+def test_the_dispatcher_is_killed_while_requests_flow(hasup):
+    port = free_port()
+    hasup.start(web(port))
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        for number in range(1, 4):
+            client.more()
+            os.kill(hasup.status()["programs"][0]["dispatcher"]["pid"], signal.SIGKILL)
+            until(lambda n=number: hasup.status()["programs"][0]["dispatcher"]["restarts"] == n, "restarted")
+        client.more()
+    assert [failure for failure in client.failures if "refused" in failure] == []
+    assert len(client.failures) <= 3, "at most the request in flight at each kill"
+
+
+def test_the_core_is_killed_while_requests_flow(hasup):
+    port = free_port()
+    hasup.start(web(port))
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        for number in range(1, 4):
+            client.more()
+            os.kill(hasup.status()["supervisor"]["core_pid"], signal.SIGKILL)
+            until(lambda n=number: hasup.status()["supervisor"]["core_restarts"] == n, "a new core")
+        client.more()
+    assert client.failures == [], "nobody notices"
+    assert {answer.split()[0] for answer in client.answers[-20:]} == {"web.1", "web.2", "web.3"}
+
+
+def test_a_stopped_replica_gets_no_more(hasup):
+    port = free_port()
+    hasup.start(web(port))
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        client.more()
+        hasup.run("stop", "web.2")
+        since = len(client.answers) + 1  # one may have been answered just before
+        client.more()
+        assert {answer.split()[0] for answer in client.answers[since:]} == {"web.1", "web.3"}
+        hasup.run("start", "web.2")
+        client.more()
+    assert "web.2" in {answer.split()[0] for answer in client.answers[-10:]}
+    assert client.failures == []
+
+
+def test_scaling_loses_no_request(hasup):
+    port = free_port()
+    hasup.start(web(port))
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        for size in (5, 1, 4, 2):
+            client.more()
+            hasup.run("scale", f"web={size}")
+            client.more()
+            assert {answer.split()[0] for answer in client.answers[-10:]} == {f"web.{n + 1}" for n in range(size)}
+    assert client.failures == []
+
+
+def test_every_replica_serves_a_shared_socket(hasup):
+    port = free_port()
+    hasup.start(web(port, "share"))
+    pids = {name: replica["pid"] for name, replica in hasup.replicas().items()}
+    for name in pids:
+        others = [pid for other, pid in pids.items() if other != name]
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)
+        until(lambda o=others: [state_of(pid) for pid in o] == ["T", "T"], "the others are stopped")
+        assert {get(f"http://127.0.0.1:{port}/").split()[0] for _ in range(5)} == {name}
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_an_address_that_is_taken(hasup):
