@@ -4,11 +4,12 @@ from msgspec.structs import replace
 
 from hasup.core import wishes
 from hasup.core.diff import Difference, difference
+from hasup.core.replica import launch
 from hasup.core.step import Step
 from hasup.core.turn import Turn
 from hasup.model.actions import Note
 from hasup.model.spec import Config
-from hasup.model.state import Result
+from hasup.model.state import Result, State
 
 
 def scale(turn: Turn, name: str, count: int, by: str) -> None:
@@ -56,7 +57,8 @@ def _carry_over(turn: Turn, found: Difference) -> None:
 def _carry_over_one(turn: Turn, name: str, *, added: bool, restarted: bool) -> None:
     roster = turn.roster
     program = roster.programs[name]
-    wanted = program.autostart if added else any(known.wanted for known in roster.of(name))
+    there = [] if added else roster.of(name)
+    wanted = any(known.wanted for known in there) if there else program.autostart
     fresh = roster.resize(name, program.replicas)
     stop_beyond(turn, name, program.replicas, "stopped: the configuration wants fewer")
     for known in roster.of(name):
@@ -64,6 +66,8 @@ def _carry_over_one(turn: Turn, name: str, *, added: bool, restarted: bool) -> N
             turn.step(known.name, lambda step: wishes.start(step, "hasup reload"))
         elif restarted and known.wanted:
             turn.step(known.name, _replace)
+        elif known.wanted and known.state is State.WAITING and not known.admitted:  # for what may not be asked any more
+            turn.step(known.name, lambda step: launch(step, "started by hasup reload"))
 
 
 def stop_beyond(turn: Turn, name: str, count: int, why: str) -> None:

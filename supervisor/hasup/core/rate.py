@@ -9,9 +9,13 @@ class Rate:
     """``per_second`` turns a second, with a burst of as many."""
 
     def __init__(self, per_second: int) -> None:
-        self._gap = 1 / per_second
+        self.change(per_second)
         self._burst = 1.0  # one second's worth
         self._next = float("-inf")  # when the turn after the last one given would be due without a burst
+
+    def change(self, per_second: int) -> None:
+        """So many from now on; what was given away stays given."""
+        self._gap = 1 / per_second
 
     def turn(self, now: float) -> float:
         """When the caller may go: ``now`` or later. Taken once asked for."""

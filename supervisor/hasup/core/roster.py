@@ -40,6 +40,7 @@ class Roster:
         self._busy: dict[str, int] = {}  # program -> replicas that are not at rest
         self._dirty: dict[str, None] = {"": None}  # an ordered set, as is the next: the same history, the same frames
         self._forgotten: dict[str, None] = {}
+        self.rate = Rate(config.supervisor.restart_rate)
         self.configure(config, config.programs)
         for program in config.programs.values():
             self.resize(program.name, program.replicas)
@@ -48,7 +49,7 @@ class Roster:
         """Take over a configuration; ``programs`` may hold some more, which are on their way out."""
         self.config = config
         self.programs = dict(programs)
-        self.rate = Rate(config.supervisor.restart_rate)
+        self.rate.change(config.supervisor.restart_rate)
         self.plan = Plan(self.programs, self.of)
         self.servers: dict[str, list[str]] = {}  # program -> hasup's own programs that serve it
         for program in self.programs.values():
