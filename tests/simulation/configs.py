@@ -2,6 +2,8 @@
 
 import random
 
+from msgspec.structs import replace
+
 from hasup.model import spec
 
 NAMES = ("a", "b", "c", "d")
@@ -19,6 +21,22 @@ def random_config(chance: random.Random) -> spec.Config:
     rate = chance.choice([1, 3, 1000, 1000])
     own = spec.SupervisorOptions(name="s", state_dir="/s", restart_rate=rate)
     return spec.Config(file="/hasup.toml", supervisor=own, programs=programs, groups=groups)
+
+
+def changed_config(chance: random.Random, config: spec.Config) -> spec.Config:
+    """The same with one program drawn anew, added or taken out."""
+    programs = dict(config.programs)
+    name = chance.choice(NAMES)
+    needed = any(name in program.depends_on for program in programs.values())
+    if name in programs and not needed and len(programs) > 1 and chance.random() < 0.4:
+        del programs[name]
+    else:
+        programs[name] = _program(chance, name, {other: p for other, p in programs.items() if other < name})
+    groups = {
+        known.name: replace(known, programs=tuple(member for member in known.programs if member in programs))
+        for known in config.groups.values()
+    }
+    return replace(config, programs=programs, groups=groups)
 
 
 def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program]) -> spec.Program:

@@ -152,7 +152,7 @@ class Promises:
             new.failures == old.failures + 1 or (new.failures == 1 and lived >= rule.reset_after),
             "P4: a short life resets",
         )
-        if new.deadline is None:
+        if new.deadline is None or new.admitted:  # held back by restart_rate: later than its delay says
             return
         least = min(rule.max_delay, rule.delay * rule.factor ** (new.failures - 1)) if new.failures < 300 else 0.0
         delay = new.deadline - now
@@ -174,6 +174,10 @@ class Promises:
                 len(self._spawned) <= 2 * rate,
                 f"P4: {len(self._spawned)} starts in a second, the rate is {rate}",
             )
+
+    def reconfigured(self) -> None:
+        """Restarts under other rules do not count."""
+        self._restarts.clear()
 
     def blind(self) -> None:
         """Time went by in which nobody could act: what was held back may come at once."""
@@ -242,8 +246,12 @@ class Promises:
             old = before.get(known.name)
             if old is None or known.state is not State.BACKOFF or known.restarts == old.restarts:
                 continue
+            if known.program not in group.programs:
+                continue
             later = group.programs[group.programs.index(known.program) + 1 :]
             for other in before.values():
+                if other.program not in group.programs:
+                    continue
                 along = other.program in later or (group.strategy == "one-for-all" and other.program != known.program)
                 if along and other.state in BEFORE_REST and other.index <= core.spec(other.name).replicas:
                     now = core.replicas.get(other.name)
@@ -258,7 +266,7 @@ class Promises:
             if isinstance(action, act.Changed) and action.old in BEFORE_REST and "stopped with hasup" in action.reason:
                 name = action.slot.partition(".")[0]
                 for other in core.replicas.values():
-                    needs = name in self.world.config.programs[other.program].depends_on
+                    needs = name in core.spec(other.name).depends_on
                     check(not needs or other.state in AT_REST, f"{name} is stopped before {other.name}")
 
     # --- frames and cores -------------------------------------------------------------------------------------------
@@ -286,7 +294,8 @@ class Promises:
         check(core.stopping == (self.world.expected is not None), "P5: whether hasup is ending")
         for name, kept in self._shadow.items():
             known = core.replicas.get(name)
-            check(known is not None, f"P5: {name} is forgotten")
+            configured = kept.program in self.world.config.programs
+            check(known is not None or not configured, f"P5: {name} is forgotten")
             if known is not None:
                 same = replace(known, heartbeat_due=None, deadline=kept.deadline, probe_failures=kept.probe_failures)
                 check(same == replace(kept, heartbeat_due=None), f"P5: {name} is not what it was")

@@ -16,7 +16,7 @@ from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Limits, Program
 from hasup.model.state import State
-from tests.simulation.configs import random_config
+from tests.simulation.configs import changed_config, random_config
 from tests.simulation.guardian import Broken, Guardian, Life, check
 from tests.simulation.promises import Promises
 
@@ -27,12 +27,17 @@ MOST_CORES = 6
 _FOR_GUARDIAN = (act.Spawn, act.Signal, act.RunStopCommand, act.ClearTree, act.Forget)
 
 
+class Reload(ev.Event, frozen=True):
+    """Not an event of the core's: it goes over to another configuration."""
+
+
 class World:
     """One history."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.config = random_config(chance)
+        self._removed: dict[str, Program] = {}  # as they were last
         self.now = 100.0
         self.guardian = Guardian(lambda: self.now, self.later, self._send, self._draw, self._born)
         self.blobs: dict[str, str] = {}
@@ -204,25 +209,48 @@ class World:
 
     # --- the core ---------------------------------------------------------------------------------------------------
     def tell(self, event: ev.Event) -> None:
-        """One event to the core; its frame may be its last."""
+        """One event to the core."""
+        self._decide(event, lambda: self.core.handle(event, self.now))
+
+    def _reload(self) -> None:
+        """Another configuration."""
+        config = changed_config(self.chance, self.config)
+        old, written = self.config, list[bool]()
+        self._removed.update(old.programs)
+
+        def apply() -> list[act.Action]:
+            self.config = config
+            return self.core.apply(config, self.now)[1]
+
+        self._decide(Reload(), apply, written)
+        if written:
+            self.promises.reconfigured()
+        else:
+            self.config = old
+
+    def _decide(
+        self, event: ev.Event, decide: Callable[[], list[act.Action]], written: list[bool] | None = None
+    ) -> None:
+        """A decision and its frame, which may be the core's last; ``written`` gets an item when it arrives."""
         if self.ended is not None or self.down:
             return
         self.events += 1
         self.trail.append((self.now, event))
         before = dict(self.core.replicas)
-        actions = self.core.handle(event, self.now)
+        actions = decide()
         blobs = self.core.take_blobs()
         self.promises.after(event, before, actions, blobs)
         fate = 0.0 if self.healthy or self._epoch >= MOST_CORES else self.chance.random()
-        if fate < 1 - CORE_DIES:
-            self._frame(event, blobs, actions)
-        elif fate < 1 - CORE_DIES * 0.6:
+        if 1 - CORE_DIES <= fate < 1 - CORE_DIES * 0.6:
             self._core_dies()
-        elif fate < 1 - CORE_DIES * 0.3:
+            return
+        if written is not None:
+            written.append(True)
+        if fate < 1 - CORE_DIES * 0.3:
             self._frame(event, blobs, actions)
-            self._core_dies()
         else:
             self._torn_frame(event, blobs, actions)
+        if fate >= 1 - CORE_DIES:
             self._core_dies()
 
     def _frame(self, event: ev.Event, blobs: dict[str, str | None], actions: list[act.Action]) -> None:
@@ -240,6 +268,7 @@ class World:
                 self.guardian.carry_out(action)
             elif isinstance(action, act.Exit):
                 check(self.ended is None, "hasup ends once")
+                self._end_unknown()
                 check(self.guardian.empty(), "P2: hasup ends when nothing is left")
                 check(action.code == self.expected, f"hasup ends with {action.code}, not {self.expected}")
                 self.ended = action.code
@@ -286,6 +315,12 @@ class World:
                 self.tell(event)
         self.tell(ev.Start(tuple(fresh), by="hasup"))
 
+    def _end_unknown(self) -> None:
+        """At its end the guardian kills what the core knows nothing of: a program taken out as a core died."""
+        for name, slot in self.guardian.slots.items():
+            if name not in self.core.replicas:
+                slot.alive = slot.left = False
+
     def _send(self, event: ev.Event) -> None:
         """News of the guardian: under way to the core, in order."""
         if self.down:
@@ -304,10 +339,13 @@ class World:
             self.tell(event)
         elif isinstance(event, ev.Emptied):
             self.guardian.carry_out(act.Forget(slot))
+            self.blobs.pop(slot, None)
+            self.promises.arrived([slot])
 
     # --- children ---------------------------------------------------------------------------------------------------
     def _program(self, slot: str) -> Program:
-        return self.config.programs[slot.partition(".")[0]]
+        name = slot.partition(".")[0]
+        return self.config.programs.get(name) or self._removed[name]
 
     def _draw(self, slot: str) -> Life:
         return Life(self.chance, healthy=self.healthy, task=self._program(slot).kind == "task")
@@ -368,5 +406,6 @@ class World:
 _DEEDS: tuple[Callable[[World], None], ...] = (
     World._pass_time, World._start, World._stop, World._restart, World._roll, World._scale, World._shut_down,
     World._kill_child, World._kill_core, World._tell_twice, World._stall, World._message,
+    World._reload,
 )  # fmt: skip
-_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5)
+_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5, 3)
