@@ -1,6 +1,7 @@
 """A real hasup for each test, and what may be asked of it. Nothing of it is left when the test is over."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -43,6 +44,16 @@ def state_of(pid: int) -> str:
 def alive(pid: int) -> bool:
     """Whether a process lives (a zombie does not)."""
     return state_of(pid) not in ("Z", "X")
+
+
+def of_group(group: int) -> list[int]:
+    """Every living process of a process group."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(name)) == group and alive(int(name)):
+                found.append(int(name))
+    return found
 
 
 def of_instance(instance: str) -> list[int]:
@@ -213,7 +224,7 @@ class Hasup:
 
 def needs(*programs: str) -> pytest.MarkDecorator:
     """Skip where a foreign program is missing; in CI nothing may be missing."""
-    paths = [*os.environ["PATH"].split(":"), "/usr/sbin", "/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/17/bin"]
+    paths = [*os.environ["PATH"].split(":"), "/usr/sbin", *glob.glob("/usr/lib/postgresql/*/bin")]
     missing = [name for name in programs if shutil.which(name, path=":".join(paths)) is None]
     if missing and os.environ.get("CI"):
         raise RuntimeError(f"CI must install {', '.join(missing)}")
