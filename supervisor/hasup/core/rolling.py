@@ -15,7 +15,10 @@ class Rolling(msgspec.Struct):
 
 
 def verdict(rolling: Rolling, current: Replica | None) -> str:
-    """``next``: the one under way is done; ``wait``: not yet; ``failed``: it did not become ready."""
+    """``next``: the one under way is done; ``wait``: not yet; ``failed``: it did not become ready.
+
+    ``again``: nobody told it, since a core died when only a part of its frame had been sent.
+    """
     if rolling.current is None:
         return "next"
     if current is None or not current.wanted:
@@ -24,6 +27,8 @@ def verdict(rolling: Rolling, current: Replica | None) -> str:
         return "next"  # a task needs no replacing
     if current.state is State.FAILED:
         return "failed"
+    if current.generation <= rolling.generation and current.state in (State.STARTING, State.RUNNING):
+        return "again"
     if current.generation <= rolling.generation or not current.settled:
         return "wait"
     return "next" if current.ready else "failed"

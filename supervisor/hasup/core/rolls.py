@@ -32,7 +32,9 @@ def go_on(turn: Turn) -> bool:
         state = rolling.verdict(plan, turn.roster.replicas.get(plan.current or ""))
         if own.ending is not None or state == "failed":
             _give_up(turn, name, plan, told=own.ending is None)
-        elif state == "next":
+        elif state != "wait":
+            if state == "again" and plan.current is not None:
+                plan.left.insert(0, plan.current)
             _next(turn, name, plan)
             went_on = True
     return went_on

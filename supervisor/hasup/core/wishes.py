@@ -17,7 +17,7 @@ def start(step: Step, by: str) -> None:
         return
     if replica.state in AT_REST or replica.state in (_S.BACKOFF, _S.WAITING):
         _begin(step, f"started by {by}")
-    elif replica.state is _S.STOPPING:
+    elif replica.state is _S.STOPPING or (replica.state is _S.ABORTING and not replica.wanted):
         step.set(wanted=True, then_start=True, settled=False)
     else:
         step.set(wanted=True)
