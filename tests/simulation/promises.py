@@ -109,7 +109,7 @@ class Promises:
             check(r.deadline is not None and (r.spawning or r.pid is not None), f"P3: {name} starts, with no timer")
         elif r.state is State.RUNNING:
             check(r.pid is not None, f"P3: {name} runs, without a process")
-            if self.world.core.spec(name).heartbeat is not None:
+            if self.world.core.spec(name).heartbeat is not None and not self.world.core.stopping:
                 check(r.heartbeat_due is not None, f"P6: {name} has a heartbeat that nobody awaits")
         elif r.state is State.WAITING:
             check(r.pid is None and r.tree_empty, f"P3: {name} waits, but lives")
@@ -286,6 +286,7 @@ class Promises:
             else:
                 self._shadow.pop(slot, None)
                 self._restarts.pop(slot, None)
+                self._must_spawn.pop(slot, None)
 
     def restored(self) -> None:
         """P5: a new core knows what the one before had sent."""
