@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_killed_at_random_moments_under_load(hasup, kills):
             try:
                 get(f"http://127.0.0.1:{port}/")
                 answers[0] += 1
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 refused.append(repr(error))
 
     client = threading.Thread(target=ask)

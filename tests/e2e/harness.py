@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ class Asking:
         while not self._stop.is_set():
             try:
                 self.answers.append(get(self._url))
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 self.failures.append(repr(error))
 
 

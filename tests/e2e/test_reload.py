@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from http.client import HTTPException
 
 from tests.e2e.harness import alive, free_port, get, until
 
@@ -85,7 +86,7 @@ def test_replicas_are_replaced_one_by_one_under_requests(hasup):
         while not stop.is_set():
             try:
                 answers.append(get(f"http://127.0.0.1:{port}/"))
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 failures.append(repr(error))
 
     client = threading.Thread(target=ask)
