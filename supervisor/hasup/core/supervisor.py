@@ -6,7 +6,7 @@ Deterministic and without effects: events and times in, actions out. The runtime
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hasup.core import changing, fates, names, replica, rolls, signs, wishes
+from hasup.core import changing, fates, limits, names, replica, rolls, signs, wishes
 from hasup.core.diff import Difference
 from hasup.core.ending import Ending
 from hasup.core.roster import Roster
@@ -14,10 +14,10 @@ from hasup.core.turn import Apply, Turn
 from hasup.model import events as ev
 from hasup.model.actions import Action
 from hasup.model.spec import Config, Program
-from hasup.model.state import Replica, Result, State
+from hasup.model.state import Replica, State
 
 _REPLACED = frozenset({State.STOPPING, State.BACKOFF, State.STARTING})
-_STAGGERED = frozenset({Result.MEMORY, Result.AGE})
+_STAGGERED = frozenset(limits.RESULTS.values())
 
 
 class Supervisor:
