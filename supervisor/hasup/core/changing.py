@@ -2,14 +2,13 @@
 
 from msgspec.structs import replace
 
-from hasup.core import wishes
+from hasup.core import signs, wishes
 from hasup.core.diff import Difference, difference
-from hasup.core.replica import launch
 from hasup.core.step import Step
 from hasup.core.turn import Turn
 from hasup.model.actions import Note
 from hasup.model.spec import Config
-from hasup.model.state import Result, State
+from hasup.model.state import Result
 
 
 def scale(turn: Turn, name: str, count: int, by: str) -> None:
@@ -66,8 +65,8 @@ def _carry_over_one(turn: Turn, name: str, *, added: bool, restarted: bool) -> N
             turn.step(known.name, lambda step: wishes.start(step, "hasup reload"))
         elif restarted and known.wanted:
             turn.step(known.name, _replace)
-        elif known.wanted and known.state is State.WAITING and not known.admitted:  # for what may not be asked any more
-            turn.step(known.name, lambda step: launch(step, "started by hasup reload"))
+        else:
+            turn.step(known.name, signs.unprobed)
 
 
 def stop_beyond(turn: Turn, name: str, count: int, why: str) -> None:

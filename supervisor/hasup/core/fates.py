@@ -13,9 +13,9 @@ ALIVE = frozenset({State.STARTING, State.RUNNING})
 
 
 def changed(turn: Turn, name: str) -> None:
-    """A program changed: others may have waited for just that."""
+    """A program changed: others may have waited for just that, and it may wait for something else than before."""
     roster = turn.roster
-    for other in roster.plan.dependants(name):
+    for other in (*roster.plan.dependants(name), *([name] if name in roster.programs else [])):
         for waiting in roster.of(other):
             if waiting.state is State.WAITING and waiting.deadline is None and waiting.wanted:
                 turn.step(waiting.name, lambda step: replica.launch(step, "what it waited for is there"))

@@ -61,7 +61,10 @@ def _extend(step: Step, seconds: float) -> None:
 
 def log_matched(step: Step, event: ev.LogMatched) -> None:
     """A line of output says that it is ready."""
-    if event.generation == step.replica.generation and step.replica.state is _S.STARTING and step.program.ready.log:
+    replica = step.replica
+    if event.generation != replica.generation or replica.pid is None:
+        return
+    if replica.state is _S.STARTING and step.program.ready.log:
         become_ready(step, f"ready: it wrote {event.line[:200]!r}")
 
 
@@ -95,6 +98,15 @@ def _healthy(step: Step, latency_s: float) -> None:
     elif not slow and step.replica.degraded:
         step.set(degraded=False)
         step.tell("restored", f"fast again: its health probe took {latency_s:.3f} s")
+
+
+def unprobed(step: Step) -> None:
+    """The configuration changed: with no health probe any more, none that failed before is held against it."""
+    replica = step.replica
+    if step.program.health is None and replica.probe_failures and replica.state is _S.RUNNING:
+        step.set(probe_failures=0)
+        if not replica.ready and not replica.leaving:
+            _back(step, "its health is not probed any more")
 
 
 def _back(step: Step, why: str) -> None:
