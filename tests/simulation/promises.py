@@ -244,7 +244,7 @@ class Promises:
             return
         for known in changed:
             old = before.get(known.name)
-            if old is None or known.state is not State.BACKOFF or known.restarts == old.restarts:
+            if old is None or known.state is not State.BACKOFF or known.restarts == old.restarts or old.then_start:
                 continue
             if known.program not in group.programs:
                 continue

@@ -213,7 +213,9 @@ class World:
         self._decide(event, lambda: self.core.handle(event, self.now))
 
     def _reload(self) -> None:
-        """Another configuration."""
+        """Another configuration. Not while the guardian clears what an earlier core had taken out and this one never knew."""
+        if self.guardian.slots.keys() - self.core.replicas.keys():
+            return
         config = changed_config(self.chance, self.config)
         old, written = self.config, list[bool]()
         self._removed.update(old.programs)
@@ -357,13 +359,13 @@ class World:
             says: ev.Event = (
                 ev.Notified(slot, ready=True) if program.ready.notify else ev.LogMatched(slot, generation, "x")
             )
-            self.later(max(life.ready, 0.06), lambda: self._says(slot, generation, says))
+            self.later(max(life.ready, 0.06), lambda: self._says(slot, life, says))
         if program.ready.tcp or program.heartbeat or program.health or program.limits != Limits():
             self.later(TICK_S, lambda: self._tick(slot, generation))
 
-    def _says(self, slot: str, generation: int, event: ev.Event) -> None:
+    def _says(self, slot: str, life: Life, event: ev.Event) -> None:
         known = self.guardian.slots.get(slot)
-        if known is not None and known.alive and known.generation == generation:
+        if known is not None and known.alive and known.life is life:
             self.tell(event)
 
     def _tick(self, slot: str, generation: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Dependency, Ready, Restart
+from hasup.model.spec import Dependency, Health, Ready, Restart
 from hasup.model.state import Result, State
 from tests.unit.core.driver import Driver, program
 
@@ -119,6 +119,18 @@ def test_what_waits_for_a_dependency_that_is_gone_starts():
     assert driver.state("web.1") is State.WAITING
     driver.reload(program("db", ready=SLOW), program())
     assert driver.asked(act.Spawn) == ["web.1"]
+
+
+def test_what_was_not_ready_by_its_probes_is_so_when_nobody_probes_it_any_more():
+    driver = Driver(program(health=Health(tcp="x:1", failures=4))).up()
+    for _ in range(2):
+        driver.tell(ev.ProbeResult("web.1", 1, "health", False))
+    assert not driver["web.1"].ready
+    driver.reload(program(health=Health(tcp="x:1", failures=5)))
+    assert not driver["web.1"].ready
+    driver.reload(program())
+    assert driver["web.1"].ready
+    assert driver.told("ready") == ["its health is not probed any more"]
 
 
 # --- rolling ----------------------------------------------------------------------------------------------------------
