@@ -213,7 +213,7 @@ class World:
         self._decide(event, lambda: self.core.handle(event, self.now))
 
     def _reload(self) -> None:
-        """Another configuration. Not while the guardian clears what an earlier core had taken out and this one never knew."""
+        """Another configuration; not while something is cleared that an earlier core had taken out."""
         if self.guardian.slots.keys() - self.core.replicas.keys():
             return
         config = changed_config(self.chance, self.config)
