@@ -10,6 +10,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "reload": "Read the configuration again, or replace programs one by one.",
         "scale": "Change how many replicas of a program run.",
         "signal": "Send a signal to programs.",
+        "upgrade": "Go over to this version of hasup, while programs run on.",
     },
     "Look": {
         "status": "Show what runs.",

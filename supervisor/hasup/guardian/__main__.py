@@ -16,7 +16,7 @@ from typing import Any
 from hasup.guardian.guardian import Guardian
 from hasup.guardian.spawn import CAUGHT, complain
 from hasup.guardian.tree import children
-from hasup.guardian.upgrade import inherited, read_state, resume
+from hasup.guardian.upgrade import inherited, read_state, rehearse, resume
 from hasup.loop import EXITS, Loop
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -83,9 +83,10 @@ def _fresh(options: dict[str, Any]) -> Guardian:
     return guardian
 
 
-def _resumed(fd: int, rehearse: bool) -> Guardian | None:
+def _resumed(fd: int, only_rehearse: bool) -> Guardian | None:
     state = read_state(fd)
-    if rehearse:
+    if only_rehearse:
+        rehearse(Guardian(Loop(), state["options"] | {"cgroup": False}), state)
         return None
     os.close(fd)
     for kept in inherited(state):

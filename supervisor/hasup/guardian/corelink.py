@@ -7,7 +7,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from hasup.guardian.spawn import Report, complain, fork_failure, spawn
 from hasup.loop import EXITS, Loop, Timer
@@ -27,6 +27,13 @@ _A_TURN = 64  # frames, so that exits and deadlines get their turn
 _BUSY = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)  # the kernel's, not the core's, and not for long
 
 
+class Parked(NamedTuple):
+    """A core that stands by, with its end of the work laid down."""
+
+    pid: int
+    socket: socket.socket
+
+
 class CoreLink:
     """Owns the core process and the socket pair to it.
 
@@ -41,7 +48,7 @@ class CoreLink:
         frame: Callable[[Message, list[int]], None],
     ) -> None:
         self._loop = loop
-        self._argv: list[str] = options["core"]
+        self._options = options  # "core" and "core_env", its command and environment, change with an upgrade
         self._instance: str = options["instance"]
         self._lock_fd: int | None = options.get("lock_fd")
         self._snapshot = snapshot
@@ -61,17 +68,23 @@ class CoreLink:
         self.died: str | None = None  # why the last one ended
         self.down_since: float | None = loop.now()  # no core has been ready since; None when one is
         self.wanted = True
+        self.on_ready: Callable[[], None] = lambda: None
+        self.on_death: Callable[[str], bool] = lambda _why: False  # true: another one takes over already
 
     # --- life -------------------------------------------------------------------------------------------------------
-    def start(self) -> None:
-        """Start a core and tell it everything, with the signals that the one before may not have read."""
+    def start(self, *, planned: bool = False) -> None:
+        """Start a core and tell it everything. One that is ``planned`` is not counted as a restart."""
         try:
             ours = self._fork()
         except OSError as error:
             self._again(fork_failure(error))
             return
-        self.restarts += 1
+        self.restarts += not planned
         self._attach(ours)
+        self._introduce()
+
+    def _introduce(self) -> None:
+        """Tell a core everything, with the signals that the one before may not have read."""
         for packet in self._snapshot():
             self._send(*packet)
         unread, self._signals = self._signals, []
@@ -80,13 +93,13 @@ class CoreLink:
 
     def _fork(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        env = {"HASUP_INSTANCE": self._instance, "HASUP_GUARDIAN_FD": "3"}
+        env = self._options.get("core_env", {}) | {"HASUP_INSTANCE": self._instance, "HASUP_GUARDIAN_FD": "3"}
         fds = [(0, -1), (1, 2), (2, 2), (3, theirs.fileno())]
         if self._lock_fd is not None:
             env["HASUP_LOCK_FD"] = "4"
             fds.append((4, self._lock_fd))
         try:
-            self.pid, self._report = spawn({"argv": self._argv, "env": env}, fds, None)
+            self.pid, self._report = spawn({"argv": self._options["core"], "env": env}, fds, None)
         except OSError:
             ours.close()
             raise
@@ -135,8 +148,11 @@ class CoreLink:
     def ready(self) -> None:
         """The core says that it is up."""
         self._ready_at, self.down_since = self._loop.now(), None
+        self.on_ready()
 
     def _again(self, why: str) -> None:
+        if self.on_death(why):
+            return
         now = self._loop.now()
         if self.down_since is None:
             self.down_since = now
@@ -161,6 +177,28 @@ class CoreLink:
         report.read()
         os.close(report.fd)
         return f": {report.cause}" if report.cause else ""
+
+    # --- one stands by while another is tried -------------------------------------------------------------------------
+    def park(self) -> Parked:
+        """Let go of the core without ending it, so that another can be tried in its place."""
+        assert self.pid is not None
+        assert self._socket is not None
+        parked = Parked(self.pid, self._socket)
+        self._loop.remove(self._socket.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._report is not None:
+            os.close(self._report.fd)
+        self.pid, self._socket, self._report = None, None, None
+        self._queue.clear()
+        self.down_since = self._loop.now()
+        return parked
+
+    def unpark(self, parked: Parked, why: str) -> None:
+        """The parked core takes its place again."""
+        self.pid, self.died = parked.pid, why
+        self._attach(parked.socket)
+        self._introduce()
 
     # --- heartbeat --------------------------------------------------------------------------------------------------
     def _check(self) -> None:

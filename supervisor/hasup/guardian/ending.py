@@ -57,6 +57,7 @@ class Ending:
             return
         self.code = code
         self._guardian.core.wanted = False
+        self._guardian.upgrade.dismiss()
         for slot in self._guardian.slots.values():
             if not slot.is_empty():
                 self._guardian.clear(slot, slot.generation, 0.0)

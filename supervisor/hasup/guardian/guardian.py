@@ -14,7 +14,7 @@ from hasup.guardian.systemd import notify
 from hasup.guardian.tree import Tree
 from hasup.guardian.upgrade import Upgrade
 from hasup.loop import EXITS, Loop
-from hasup.protocol.guardian import MAX_FDS, MAX_FRAME, Message, encode
+from hasup.protocol.guardian import MAX_FDS, MAX_FRAME, VERSION, Message, encode
 from hasup.version import __version__
 
 _SLOTS_A_PACKET = 16
@@ -42,7 +42,7 @@ class Guardian:
             "spawn": self._spawn, "signal": self._signal, "clear": self._clear, "forget": self._forget,
             "drop": self._drop, "ready": lambda _: self.core.ready(), "pong": lambda _: self.core.pong(),
             "notify": self._notify, "exit": lambda order: self.ending.begin(int(order["code"])),
-            "upgrade": lambda order: self.upgrade.begin(order["argv"]),
+            "upgrade": self.upgrade.begin, "parked": lambda _: self.upgrade.parked(),
         }  # fmt: skip
 
     # --- what the core is told --------------------------------------------------------------------------------------
@@ -51,6 +51,7 @@ class Guardian:
         hello = {
             "event": "hello", "instance": self.instance, "guardian_pid": os.getpid(), "started": self.started,
             "core_restarts": max(0, self.core.restarts), "core_died": self.core.died, "version": self.version,
+            "protocol": VERSION, "upgrade": self.upgrade.outcome, "upgrading": self.upgrade.under_way,
         }  # fmt: skip
         packets: list[Packet] = [(encode(hello), [])]
         names = list(self.store)

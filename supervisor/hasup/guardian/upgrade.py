@@ -5,41 +5,59 @@ else travels as JSON in a memory file. The new program is rehearsed first, as a 
 the exec has succeeded there is no way back.
 """
 
+import contextlib
 import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from hasup.guardian.corelink import Parked
 from hasup.guardian.slot import Slot
 from hasup.guardian.spawn import Report, complain, fork_failure, spawn
+from hasup.loop import Timer
+from hasup.protocol.guardian import VERSION, Message, encode
 
 if TYPE_CHECKING:
     from hasup.guardian.guardian import Guardian
 
 _REHEARSAL_S = 30.0
+_PARKING_S = 10.0  # what the core has to write before it stands by may take so long on a slow disk
+_TRIAL_S = 30.0
+_PROBATION_S = 0.5  # a core that lives so long after its "ready" is taken to be sound
 _PAUSE_S = 0.02
 _SLOT_FACTS = ("generation", "phase", "pid", "error", "refused", "exit", "empty", "blob", "oom_before")
 
 
 class Upgrade:
-    """Rehearsal, then exec."""
+    """Rehearsal of the guardian, trial of the core while the old one stands by, then exec.
+
+    Nothing is done that can't be undone before the new core is up: until then, whatever fails brings the old one back,
+    which needs nothing from disk for it. ``outcome`` is how the last one ended: ``{"id", "cause"}``, the cause null
+    when it succeeded.
+    """
 
     def __init__(self, guardian: "Guardian") -> None:
         self._guardian = guardian
-        self._argv: list[str] = []
+        self._order: Message = {}
         self._report: Report | None = None
+        self._parked: Parked | None = None
+        self._before: dict[str, Any] = {}  # the options that the trial has changed
+        self._trial: Timer | None = None
         self.pids: set[int] = set()  # of the rehearsal, while it runs
+        self.under_way = False
+        self.outcome: dict[str, Any] | None = None
 
-    def begin(self, argv: list[str]) -> None:
+    def begin(self, order: Message) -> None:
         """Rehearse ``argv``; on success it replaces this program, else ``upgrade-failed`` is told."""
-        if self.pids:
-            self._failed("another one is under way")
+        if self.under_way:
+            self._tell_failure(order.get("id"), "another one is under way")
             return
-        self._argv = argv
+        self._order, self.under_way = order, True
         state = write_state(self._guardian)
         fds = [(0, -1), (1, 2), (2, 2), (3, state)]
+        argv = [*order["argv"], json.dumps({"resume": 3, "rehearse": True})]
         try:
-            pid, self._report = spawn({"argv": [*argv, json.dumps({"resume": 3, "rehearse": True})]}, fds, None)
+            pid, self._report = spawn({"argv": argv, "env": self._env}, fds, None)
         except OSError as error:
             self._failed(fork_failure(error))
             return
@@ -47,6 +65,11 @@ class Upgrade:
             os.close(state)
         self.pids.add(pid)
         self._guardian.loop.call_later(_REHEARSAL_S, lambda: self._expire(pid))
+
+    @property
+    def _env(self) -> dict[str, str]:
+        env: dict[str, str] = self._order.get("env") or {}
+        return env
 
     def _expire(self, pid: int) -> None:
         if pid in self.pids:
@@ -62,9 +85,63 @@ class Upgrade:
             cause = self._report.cause
         if status != 0:
             self._failed(cause or "the new program does not understand the state of this one")
+        elif self._order.get("core"):
+            self._guardian.core.tell({"event": "park"})
+            self._trial = self._guardian.loop.call_later(_PARKING_S, lambda: self._failed("the core did not park"))
         else:
             self._when_idle()
 
+    # --- another core, while the old one stands by ------------------------------------------------------------------
+    def parked(self) -> None:
+        """The core has laid down its work: try the new one."""
+        guardian = self._guardian
+        if self._trial is None or self._parked is not None or guardian.ending.begun:
+            return  # too late: it was given up
+        self._trial.cancel()
+        self._before = {name: guardian.options.get(name) for name in ("core", "core_env")}
+        guardian.options |= {"core": self._order["core"], "core_env": self._env}
+        self._parked = guardian.core.park()
+        guardian.core.on_ready, guardian.core.on_death = self._core_ready, self._core_failed
+        self._trial = guardian.loop.call_later(_TRIAL_S, guardian.core.kill)
+        guardian.core.start(planned=True)
+
+    def _core_ready(self) -> None:
+        assert self._trial is not None
+        self._trial.cancel()
+        self._trial = self._guardian.loop.call_later(_PROBATION_S, self._core_proven)
+
+    def _core_proven(self) -> None:
+        self.dismiss()
+        self._when_idle()
+
+    def _core_failed(self, why: str) -> bool:
+        parked, self._parked = self._parked, None
+        self._end_trial()
+        if parked is None or not _lives(parked.pid):
+            self._failed(f"{why}, and the old core is gone too")
+            return False
+        self._guardian.options |= self._before
+        cause = f"the new core does not come up: {why}"
+        self._end(cause)
+        self._guardian.core.unpark(parked, f"an upgrade failed ({cause})")
+        return True
+
+    def dismiss(self) -> None:
+        """The core that stands by, if there is one, is not needed any more."""
+        parked, self._parked = self._parked, None
+        self._end_trial()
+        if parked is not None:
+            with contextlib.suppress(OSError):  # it has died already
+                parked.socket.send(encode({"event": "dismissed"}))
+            parked.socket.close()
+
+    def _end_trial(self) -> None:
+        if self._trial is not None:
+            self._trial.cancel()
+        self._trial = None
+        self._guardian.core.on_ready, self._guardian.core.on_death = lambda: None, lambda _why: False
+
+    # --- the guardian -----------------------------------------------------------------------------------------------
     def _when_idle(self) -> None:
         """Packets that wait for the core would be lost: exec when there is none."""
         if not self._guardian.core.idle:
@@ -77,28 +154,48 @@ class Upgrade:
     def _exec(self) -> None:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they wait for the new program
         self._guardian.take_signals()
+        self.outcome = {"id": self._order.get("id"), "cause": None}
         state = write_state(self._guardian)
         fds = [state, *inherited(read_state(state))]
         for fd in fds:
             os.set_inheritable(fd, True)
+        argv = self._order["argv"]
         try:
-            os.execvpe(self._argv[0], [*self._argv, json.dumps({"resume": state})], os.environ)
+            os.execvpe(argv[0], [*argv, json.dumps({"resume": state})], os.environ | self._env)
         except OSError as error:
             for fd in fds:
                 os.set_inheritable(fd, fd <= 2)
             os.close(state)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._failed(f"{self._argv[0]}: {os.strerror(error.errno or 0).lower()}")
+            self._failed(f"{argv[0]}: {os.strerror(error.errno or 0).lower()}")
 
     def _failed(self, cause: str) -> None:
-        complain(f"the guardian was not replaced: {cause}")
-        self._guardian.core.tell({"event": "upgrade-failed", "cause": cause})
+        self._end_trial()
+        self._end(cause)
+        self._tell_failure(self._order.get("id"), cause)
+
+    def _end(self, cause: str) -> None:
+        complain(f"hasup was not upgraded: {cause}")
+        self.under_way = False
+        self.outcome = {"id": self._order.get("id"), "cause": cause}
+
+    def _tell_failure(self, number: object, cause: str) -> None:
+        self._guardian.core.tell({"event": "upgrade-failed", "id": number, "cause": cause})
+
+
+def _lives(pid: int) -> bool:
+    """Whether a child that nobody has reaped yet still runs."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 def write_state(guardian: "Guardian") -> int:
     """Everything, as JSON in a memory file that is read from its beginning; the descriptor is the caller's to close."""
     state = {
-        "options": guardian.options | {"store": guardian.store}, "started": guardian.started,
+        "protocol": VERSION, "options": guardian.options | {"store": guardian.store}, "started": guardian.started,
+        "upgrade": guardian.upgrade.outcome,
         "spared": sorted(guardian.ending.spared), "core": guardian.core.state(),
         "slots": {name: _slot_state(slot) for name, slot in guardian.slots.items()},
     }  # fmt: skip
@@ -131,10 +228,23 @@ def resume(guardian: "Guardian", state: dict[str, Any]) -> None:
     for name, facts in state["slots"].items():
         _restore_slot(guardian, guardian.slot(name), facts)
     guardian.core.restore(state["core"])
-    guardian.core.tell({"event": "upgraded", "version": guardian.version})
+    guardian.upgrade.outcome = state["upgrade"]
+    guardian.core.tell({"event": "upgraded", "version": guardian.version, "upgrade": state["upgrade"]})
     for name, facts in state["slots"].items():
         if facts["clearing"] is not None:
             guardian.clearing(guardian.slots[name]).restore(facts["clearing"])
+
+
+def rehearse(guardian: "Guardian", state: dict[str, Any]) -> None:
+    """All of :func:`resume` that touches nothing: whatever is missing in ``state`` is raised for."""
+    if state["protocol"] != VERSION:
+        raise ValueError(f"this guardian speaks protocol {VERSION}, the one before {state['protocol']}")
+    for name, facts in state["slots"].items():
+        _restore_slot(guardian, guardian.slot(name), facts | {"report": None})
+    for name in ("started", "spared", "upgrade"):
+        state[name]
+    for name in guardian.core.state():
+        state["core"][name]
 
 
 def _slot_state(slot: Slot) -> dict[str, Any]:

@@ -70,6 +70,11 @@ class Sinks:
         for stream in self._of(slot):
             stream.drain()
 
+    def flush(self) -> None:
+        """Write unfinished lines too: whoever reads on does not know of them."""
+        for stream in self._streams.values():
+            stream.flush()
+
     def expect(self, slot: str, pattern: str) -> None:
         """Call ``on_match`` for the first line of output that matches, from now on."""
         self.patterns[slot] = re.compile(pattern)
@@ -197,7 +202,7 @@ class _Stream:
         """No more will come."""
         if self._flush_timer is not None:
             self._flush_timer.cancel()
-        self._flush()
+        self.flush()
 
     def _take(self, most: int) -> bool:
         """Take up to ``most`` bytes; true when there may be more."""
@@ -259,10 +264,10 @@ class _Stream:
         self._match(data)
         target.file.write(self._formatter.feed(data))
         if self._formatter.waiting and self._flush_timer is None:
-            self._flush_timer = self._loop.call_later(_FLUSH_S, self._flush)
+            self._flush_timer = self._loop.call_later(_FLUSH_S, self.flush)
         return len(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """An unfinished line has waited long enough for its rest."""
         self._flush_timer = None
         if self._formatter is not None and self._formatter.waiting and self.target is not None:

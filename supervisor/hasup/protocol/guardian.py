@@ -25,15 +25,19 @@ ready    the core is up: counts as its heartbeat, resets its restart delay
 pong     answer to ping
 notify   text, names: send this to systemd (its NOTIFY_SOCKET), with these descriptors of the store
 exit     code: every slot is empty; KILL what is not, wait for the core to end, and end with this exit code
-upgrade  argv: replace the guardian's program by ``argv`` plus its options, in the same process: children,
-         descriptors and the core stay. First argv is run once as a child, to see that it can read the state
+upgrade  id, argv, core, env: replace the guardian's program by ``argv`` plus its options, in the same process, and the
+         core by ``core``, with ``env`` over the environment: children and descriptors stay. First argv is run once as
+         a child, to see that it can read the state; then the new core is tried while the old one stands by, and only
+         when it has come up is the guardian replaced. Without ``core`` the core stays as it is
+parked   the core stands by: its answer to ``park``, the last that it does
 ======== =================================================================================================
 
 Guardian to core, one object a packet, ``event`` and its fields:
 
 ============ =============================================================================================
 hello        first after each start of the core: instance, guardian_pid, started (monotonic seconds), core_restarts,
-             core_died (why the last one ended, or null), version
+             core_died (why the last one ended, or null), version, protocol (VERSION), upgrade (how the last one ended:
+             {id, cause}, the cause null when it succeeded; or null), upgrading (one is under way)
 store        names: the attached descriptors, kept under these names (up to MAX_FDS a packet)
 slots        slots: [{slot, generation, pid, cgroup, phase, exit, error, empty, blob}, …] (several packets); phase is
              "none" (blob only), "spawning", "running", "exited"; exit as in ``exited``; error as in
@@ -47,8 +51,10 @@ stuck        slot, generation, pids
 signal       signal (number): the guardian was sent it (INT, TERM, HUP, USR1, USR2). Told again to the next core when
              this one dies before its pong to a ping that came later
 ping         answer with pong: the guardian replaces a core that sends nothing for CORE_TIMEOUT_S (30 s at its start)
-upgraded     version: the guardian runs another version of its program from here on
-upgrade-     cause (words): it does not; nothing has changed
+park         stand by: finish what was begun, answer ``parked``, and then wait for ``hello`` (the new core did not come
+             up: go on) or ``dismissed`` (it did: end)
+upgraded     version, upgrade: the guardian runs another version of its program from here on
+upgrade-     id, cause (words): it does not; nothing has changed
 failed
 ============ =============================================================================================
 

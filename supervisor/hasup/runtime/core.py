@@ -23,7 +23,7 @@ from hasup.runtime import proc
 from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
 from hasup.runtime.engine import Engine
-from hasup.runtime.internal import CONSOLE, prepare
+from hasup.runtime.internal import CONSOLE, prepare, renewed
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
 from hasup.runtime.notify import NotifySockets
@@ -47,7 +47,7 @@ class Core:
     def __init__(self, loop: Loop, link: GuardianLink, snapshot: Snapshot, config: Config) -> None:
         assert snapshot.hello is not None
         self.loop = loop
-        self.config = config
+        self.config = config = renewed(config, self._python())
         self.hello = snapshot.hello
         self.store = snapshot.store
         self.ended = False
@@ -115,7 +115,7 @@ class Core:
                 self.engine.feed(event)
         self._changed(list(self.supervisor.replicas))
         if restarted:
-            cause = self.hello.core_died or "it ended"
+            cause = "an upgrade" if self.hello.upgrading else self.hello.core_died or "it ended"
             self.recorder.note(act.Note("core-restarted", f"a new core took over ({cause}); no program was touched"))
         else:
             self.recorder.note(act.Note("hasup-started", f"hasup started with {self.config.file}"))
@@ -159,6 +159,8 @@ class Core:
             self.engine.order("", {"op": "pong"})
         elif kind == "signal":
             self.operator.signalled(message["signal"])
+        elif kind in ("upgraded", "upgrade-failed"):
+            self._upgrade_ended(message)
         elif is_job(slot):
             self.jobs.take(message)
         elif slot in self.supervisor.replicas:
@@ -181,6 +183,15 @@ class Core:
                 self.engine.feed(ev.Emptied(slot, generation, message.get("killed", 0)))
             case "stuck":
                 self.engine.feed(ev.Stuck(slot, generation, tuple(message["pids"])))
+
+    def _upgrade_ended(self, message: Message) -> None:
+        before, cause = self.hello.version, message.get("cause")
+        self.hello.upgrade = message.get("upgrade") or {"id": message.get("id"), "cause": cause}
+        if cause is None:
+            self.hello.version = message["version"]
+            self.recorder.note(act.Note("upgraded", f"hasup {before} is hasup {message['version']} now"))
+        else:
+            self.recorder.trouble(f"hasup was not upgraded: {cause}")
 
     # --- after a decision -------------------------------------------------------------------------------------------
     def _changed(self, slots: list[str]) -> None:
@@ -225,6 +236,12 @@ class Core:
         self.operator.farewell()
         self.journal.close(2.0)
         self.engine.order("", {"op": "exit", "code": code})
+
+    def park(self) -> None:
+        """Stand by while another core is tried: write what waits, do nothing more. Descriptors stay open."""
+        self.engine.flush()
+        self.sinks.flush()
+        self.journal.close(2.0)
 
     # --- another configuration ---------------------------------------------------------------------------------------
     def reload(self, written: Config) -> Difference:

@@ -25,6 +25,20 @@ def prepare(config: Config, *, python: Sequence[str] = _PYTHON, console: bool = 
     return msgspec.structs.replace(config, programs=config.programs | {program.name: program for program in added})
 
 
+def renewed(config: Config, python: Sequence[str]) -> Config:
+    """The configuration with hasup's own programs on this ``python``: an upgrade may have moved it."""
+    own = {
+        program.name: msgspec.structs.replace(program, command=(*python, *_after_python(program.command)))
+        for program in config.programs.values()
+        if program.internal
+    }
+    return msgspec.structs.replace(config, programs=config.programs | own)
+
+
+def _after_python(command: Sequence[str]) -> Sequence[str]:
+    return command[command.index("-m") :]
+
+
 def without_internal(config: Config) -> Config:
     """The configuration as the operator wrote it."""
     programs = {name: program for name, program in config.programs.items() if not program.internal}

@@ -85,6 +85,15 @@ class GuardianLink:
                 self._unsent.append((data, [os.dup(fd) for fd in fds]))
                 self._loop.modify(self._socket.fileno(), read=True, write=True)
 
+    def finish(self, order: Order) -> None:
+        """Send all that waits, then this order, however long the guardian takes. Nothing may be sent after it."""
+        self._socket.setblocking(True)
+        frame = Frame()
+        frame.add("", order)
+        self.send(frame, {})
+        while self._unsent and self._try(*self._unsent[0]):
+            self._unsent.popleft()
+
     def close(self) -> None:
         """Hang up; what is sent from now on goes nowhere."""
         self._loop.remove(self._socket.fileno())

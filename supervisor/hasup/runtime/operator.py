@@ -42,6 +42,7 @@ class Operator:
             "status": self._status, "version": self._version, "start": self._start, "stop": self._stop,
             "restart": self._restart, "shutdown": self._shutdown, "scale": self._scale, "signal": self._signal,
             "settled": self._settled, "follow": self._follow, "reload": self._reload, "config": self._config,
+            "upgrade": self._upgrade,
         }  # fmt: skip
         listener = socket.socket(fileno=os.dup(core.store["control"]))
         self._server = ControlServer(
@@ -92,6 +93,8 @@ class Operator:
             "core_pid": os.getpid(),
             "guardian_pid": self._core.hello.guardian_pid,
             "state_dir": self._core.config.supervisor.state_dir,
+            "guardian_version": self._core.hello.version,
+            "upgrade": self._core.hello.upgrade,
         }
 
     def _start(self, params: Answer, peer: Peer) -> Answer | Later:
@@ -184,6 +187,16 @@ class Operator:
         name = signal.Signals(number).name
         self._core.recorder.note(Note("signal", f"{_who(peer)} sent {name} to {', '.join(sent) or 'nobody'}"))
         return {"signalled": sent, "signal": name}
+
+    def _upgrade(self, params: Answer, peer: Peer) -> Answer:
+        """Go over to another version of hasup; ``version`` tells how it ended, by ``id``."""
+        if self._core.supervisor.stopping:
+            raise ControlError("hasup is stopping", exit_code=1)
+        commands = {name: _words(params, name) for name in ("argv", "core")}
+        env = _typed(params, "env", dict)
+        self._core.engine.order("", {"op": "upgrade", "id": _typed(params, "id", str), "env": env, **commands})
+        self._core.recorder.note(Note("upgrade", f"{_who(peer)} asked for an upgrade with {commands['core'][0]}"))
+        return {"ok": True}
 
     def _shutdown(self, params: Answer, peer: Peer) -> Later:
         now = bool(params.get("now", False))
@@ -284,6 +297,13 @@ def _typed(params: Answer, name: str, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ControlError(f"{name} is missing, or no {kind.__name__}", code=INVALID_PARAMS, exit_code=2)
     return value
+
+
+def _words(params: Answer, name: str) -> list[str]:
+    words = _typed(params, name, list)
+    if not words or not all(isinstance(word, str) for word in words):
+        raise ControlError(f"{name} is a command in words", code=INVALID_PARAMS, exit_code=2)
+    return list(words)
 
 
 def _signal_number(text: str) -> int:

@@ -3,7 +3,7 @@
 import msgspec
 
 from hasup.model.events import Emptied, Event, Exited, Spawned, SpawnFailed
-from hasup.protocol.guardian import Message
+from hasup.protocol.guardian import VERSION, Message
 from hasup.runtime.store import Store
 
 
@@ -15,6 +15,10 @@ class Hello(msgspec.Struct):
     started: float
     core_restarts: int
     core_died: str | None = None
+    version: str = ""  # of the guardian
+    protocol: int = VERSION
+    upgrade: Message | None = None  # how the last one ended: {id, cause}
+    upgrading: bool = False
 
 
 class Slot(msgspec.Struct):

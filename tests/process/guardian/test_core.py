@@ -28,7 +28,7 @@ def test_the_introduction(start: Start, tmp_path: Path) -> None:
     hello = bench.core.events[0]
     assert {name: hello[name] for name in hello if name != "started"} == {
         "event": "hello", "instance": bench.instance, "guardian_pid": bench.process.pid, "core_restarts": 0,
-        "core_died": None, "version": __version__,
+        "core_died": None, "version": __version__, "protocol": 1, "upgrade": None, "upgrading": False,
     }  # fmt: skip
     assert 0 < hello["started"] <= time.monotonic()
     assert {name: os.path.basename(os.readlink(f"/proc/self/fd/{fd}")) for name, fd in bench.core.fds.items()} == {
