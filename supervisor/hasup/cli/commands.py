@@ -16,6 +16,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "status": "Show what runs.",
         "logs": "Show what programs wrote.",
         "events": "Show what happened, and why.",
+        "why": "Tell what happened to a program or replica last.",
     },
     "Set up": {
         "init": "Write a first hasup.toml.",

@@ -23,6 +23,7 @@ _OVER: dict[str, Any] = {  # facts of a run that is over
     "then_start": False,
 }
 _BY_LIMIT = frozenset(limits.RESULTS.values())
+_ORDERLY = frozenset({Result.SUCCESS, Result.OPERATOR, Result.RELOAD})  # no evidence is needed on these
 
 
 # --- starting --------------------------------------------------------------------------------------------------------
@@ -195,6 +196,8 @@ def exited(step: Step, event: ev.Exited) -> None:
     last = _last_run(step, event)
     was_ready = replica.ready_since
     step.set(pid=None, spawning=False, last=last, tree_empty=event.empty, ready=False)
+    if last.result not in _ORDERLY:
+        step.act(Collect(replica.name, replica.generation, describe(last)))
     if event.empty:
         _nothing_left(step)
     elif not replica.clearing:

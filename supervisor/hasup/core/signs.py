@@ -5,7 +5,7 @@ from hasup.core.replica import abort, ask_to_end, become_ready, heartbeat_timeou
 from hasup.core.step import Step
 from hasup.core.words import number_of
 from hasup.model import events as ev
-from hasup.model.actions import Signal
+from hasup.model.actions import Collect, Signal
 from hasup.model.state import Result, State
 
 _S = State
@@ -152,6 +152,7 @@ def sampled(step: Step, event: ev.Sampled, may_restart: bool) -> None:
             step.set(over_since=step.replica.over_since | {crossed.limit: over})
             continue
         step.tell("limit", crossed.reason, limit=crossed.limit, action=crossed.action)
+        step.act(Collect(replica.name, replica.generation, crossed.reason))
         _over_limit(step, crossed)
 
 

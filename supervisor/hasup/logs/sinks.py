@@ -89,14 +89,20 @@ class Sinks:
         """Whether output is a sign of life of this slot."""
         (self.beating.add if on else self.beating.discard)(slot)
 
-    def tail(self, slot: str, lines: int, max_bytes: int = 8192) -> list[str]:
-        """The last lines that the slot wrote, as far as its files tell."""
+    def mark(self, slot: str) -> None:
+        """A run of this slot begins here: :meth:`tail` can tell its output from what was there before."""
+        for stream in self._of(slot):
+            if stream.target is not None:
+                stream.began = stream.target.size()
+
+    def tail(self, slot: str, lines: int, max_bytes: int = 8192, *, of_this_run: bool = False) -> list[str]:
+        """The last lines that the slot wrote, as far as its files tell; ``of_this_run``: since the last mark."""
         found: list[str] = []
         seen: set[int] = set()
         for stream in self._of(slot):
             if stream.target is not None and id(stream.target) not in seen:
                 seen.add(id(stream.target))
-                found += stream.target.last_lines(lines, max_bytes)
+                found += stream.target.last_lines(lines, max_bytes, stream.began if of_this_run else 0)
         return found[-lines:]
 
     def matched(self, slot: str, line: str) -> None:
@@ -159,8 +165,19 @@ class _Target:
         self._fault, self._lost = "", 0
         self._on_trouble(f"log:{self.file.path.name}", None)
 
-    def last_lines(self, lines: int, max_bytes: int) -> list[str]:
-        data = self.file.read(self.file.size - max_bytes, max_bytes)
+    def size(self) -> int:
+        """Where the file ends; 0 while it can't be opened."""
+        try:
+            self.file.open()
+        except OSError:
+            return 0
+        return self.file.size
+
+    def last_lines(self, lines: int, max_bytes: int, since: int = 0) -> list[str]:
+        """The last lines that are in the file from ``since`` on; all there are where it was rotated meanwhile."""
+        begin = since if since <= self.file.size else 0
+        start = max(begin, self.file.size - max_bytes)
+        data = self.file.read(start, self.file.size - start)
         return data.decode("utf-8", "replace").splitlines()[-lines:]
 
 
@@ -184,6 +201,7 @@ class _Stream:
         self._formatter = formatter
         self._flush_timer: Timer | None = None
         self._splices = True
+        self.began = 0  # where in the file the output of this run begins
         self.fd = fd
         self.target = target
         self.partial = b""

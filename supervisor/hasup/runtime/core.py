@@ -23,6 +23,7 @@ from hasup.runtime import proc
 from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
 from hasup.runtime.engine import Engine
+from hasup.runtime.evidence import Evidence
 from hasup.runtime.internal import CONSOLE, prepare, renewed
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
@@ -36,6 +37,7 @@ from hasup.runtime.snapshot import Snapshot, exited
 from hasup.runtime.spawning import Spawner
 from hasup.runtime.statusdoc import StatusPage
 from hasup.runtime.systemd import Systemd
+from hasup.runtime.trail import Trail
 from hasup.runtime.watching import Watching
 
 _REREAD_S = 120.0
@@ -60,10 +62,12 @@ class Core:
         self.sinks = self._sinks()
         self.notify = NotifySockets(loop, self.hello.instance, self.engine.feed, self._belongs, self._refused)
         self.jobs = Jobs(loop, self.engine, self.store)
+        self.trail = Trail(loop)
+        self.evidence = Evidence(loop, config.supervisor.state_dir, self.sinks, self.trail, self.trouble)
         self.effects = self._effects()
-        self.sampler = Sampler(loop, self.engine.feed)
+        self.sampler = Sampler(loop, self._sampled)
         prober = Prober(loop, self.engine.feed, self._run_probe)
-        self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed))
+        self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed), self.trail)
         self.dispatching = Dispatching(loop, self.store, self.ports, lambda text: self.trouble("dispatch", text))
         self.page = StatusPage(self.hello, self.supervisor, self.ports)
         self.operator = Operator(self)
@@ -92,13 +96,14 @@ class Core:
     def _effects(self) -> Effects:
         spawner = Spawner(self.config, self.hello.instance, self.store, self.ports)
         effects = Effects(
-            self.engine, self.store, spawner, self.ports, self.sinks, self.notify, self.jobs, self.recorder
-        )
+            self.engine, self.store, spawner, self.ports, self.sinks, self.notify, self.jobs, self.recorder,
+            self.evidence,
+        )  # fmt: skip
         self.engine.perform = effects.perform
         self.engine.changed = self._changed
         self.engine.extra_blobs = lambda: {Ports.BLOB: self.ports.blob()} if self.ports.changed else {}
         effects.on_forget = self._forgotten
-        effects.on_exit = self._exit
+        effects.on_exit = lambda code: self.engine.after_frame(lambda: self._exit(code))  # what led to it is told first
         self.spawner = spawner
         return effects
 
@@ -234,6 +239,7 @@ class Core:
         self.recorder.note(act.Note("hasup-stopped", f"everything is stopped; hasup ends with exit code {code}"))
         self.ended = True
         self.operator.farewell()
+        self.evidence.flush()
         self.journal.close(2.0)
         self.engine.order("", {"op": "exit", "code": code})
 
@@ -319,6 +325,10 @@ class Core:
 
     def _refused(self, slot: str, text: str) -> None:
         self.engine.after_frame(lambda: self.recorder.trouble(f"{slot}: {text}"))
+
+    def _sampled(self, sample: ev.Sampled) -> None:
+        self.trail.note(sample)
+        self.engine.feed(sample)
 
     def _run_probe(self, argv: tuple[str, ...], slot: str, timeout: float, done: Done) -> None:
         self.effects.run(slot, "probe", argv, timeout, done)

@@ -10,8 +10,9 @@ from hasup.logs.sinks import Sinks
 from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Program
+from hasup.model.state import Replica, State
 from hasup.runtime.engine import Engine
-from hasup.runtime.evidence import collect
+from hasup.runtime.evidence import Evidence
 from hasup.runtime.jobs import Done, Jobs
 from hasup.runtime.notify import NotifySockets
 from hasup.runtime.ports import Ports
@@ -33,6 +34,7 @@ class Effects:
         notify: NotifySockets,
         jobs: Jobs,
         recorder: Recorder,
+        evidence: Evidence,
     ) -> None:
         self._engine = engine
         self._supervisor: Supervisor = engine.supervisor
@@ -43,6 +45,8 @@ class Effects:
         self._notify = notify
         self._jobs = jobs
         self._recorder = recorder
+        self._evidence = evidence
+        evidence.run, evidence.send = self.run, self._signal
         self.on_forget: Callable[[str], None] = lambda _slot: None
         self.on_exit: Callable[[int], None] = lambda _code: None
 
@@ -52,7 +56,8 @@ class Effects:
             case act.Spawn(slot, generation):
                 self._spawn(slot, generation)
             case act.Signal():
-                self._signal(action)
+                if not self._evidence.holds(action):
+                    self._signal(action)
             case act.ClearTree(slot, generation, grace_s):
                 self._engine.order(slot, {"op": "clear", "slot": slot, "generation": generation, "grace_s": grace_s})
             case act.RunStopCommand(slot):
@@ -63,9 +68,8 @@ class Effects:
                 self._engine.after_frame(lambda: self._recorder.changed(action))
             case act.Note():
                 self._engine.after_frame(lambda: self._recorder.note(action))
-            case act.Collect(slot, _generation, why):
-                detail = collect(self._sinks, slot, self._supervisor.replicas[slot].pid)
-                self._engine.after_frame(lambda: self._recorder.evidence(slot, why, detail))
+            case act.Collect(slot, generation, why):
+                self._collect(self._supervisor.replicas[slot], generation, why)
             case act.Exit(code):
                 self.on_exit(code)
             case _:
@@ -97,10 +101,26 @@ class Effects:
             file = where.replace("{replica}", index).replace("{program}", program.name)
             self._sinks.open(slot, stream, self._store[f"{name}:r"], file, program.logs)
 
+    def _collect(self, replica: Replica, generation: int, why: str) -> None:
+        """Evidence on a run that is about to be ended, or has ended just now."""
+        program = self._supervisor.spec(replica.name)
+        try:
+            env = self._spawner.environment(program, replica.index)
+        except expand.ExpandError:
+            env = {}
+        if replica.pid is None or replica.generation != generation:
+            self._evidence.of_ended(replica, generation, program, env)
+            return
+        detail = self._evidence.of_living(replica, program, why, env)
+        self._engine.after_frame(lambda: self._recorder.evidence(replica.name, why, detail))
+        if replica.state is State.ABORTING:
+            self._evidence.dump(replica, program)
+
     def _spawn(self, slot: str, generation: int) -> None:
         program, index = self._supervisor.spec(slot), self._supervisor.replicas[slot].index
         try:
             self.open_streams(slot)
+            self._evidence.begins(slot)
             notify = self._notify_address(slot)
             order = self._spawner.order(self._engine.frame, slot, generation, program, index, notify)
         except (CannotStart, expand.ExpandError) as error:
@@ -137,6 +157,7 @@ class Effects:
     def _forget(self, slot: str) -> None:
         self.on_forget(slot)
         self._sinks.close(slot)
+        self._evidence.forget(slot)
         self._notify.close(slot)
         self._ports.forget(slot)
         self._store.drop(self._engine.frame, slot, [*self._store.names(f"log:{slot}:"), f"notify:{slot}"])

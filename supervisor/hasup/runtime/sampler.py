@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from hasup.loop import Loop, Timer
-from hasup.model.events import Event, Sampled
+from hasup.model.events import Sampled
 from hasup.model.spec import Limit, Limits
 from hasup.runtime.proc import Table, Usage, age_of, cpu_percent, lifetime_percent, usage
 
@@ -31,7 +31,7 @@ class _Watched(NamedTuple):
 class Sampler:
     """With nothing watched it does not wake up at all. Each slot is sampled at an interval that suits its limits."""
 
-    def __init__(self, loop: Loop, emit: Callable[[Event], None]) -> None:
+    def __init__(self, loop: Loop, emit: Callable[[Sampled], None]) -> None:
         self._loop = loop
         self._emit = emit
         self._watched: dict[str, _Watched] = {}

@@ -55,14 +55,25 @@ class FileBeats(Protocol):
         """No more."""
 
 
+class Trail(Protocol):
+    """The last minutes in samples."""
+
+    def watch(self, slot: str, pid: int, *, sampled: bool) -> None:
+        """Keep samples from now on."""
+
+    def unwatch(self, slot: str) -> None:
+        """No more."""
+
+
 class Watching:
     """Keeps the readers of every replica as its state wants them."""
 
-    def __init__(self, prober: Prober, sampler: Sampler, output: Output, files: FileBeats) -> None:
+    def __init__(self, prober: Prober, sampler: Sampler, output: Output, files: FileBeats, trail: Trail) -> None:
         self._prober = prober
         self._sampler = sampler
         self._output = output
         self._files = files
+        self._trail = trail
         self._seen: dict[str, tuple[int, State, int | None]] = {}
 
     def update(
@@ -75,10 +86,12 @@ class Watching:
         if before == now:
             return
         if before is not None:
-            self.forget(replica.name)
-        if state not in _ALIVE:
+            self._unwatch(replica.name)
+        if state not in _ALIVE or replica.pid is None:
+            self._trail.unwatch(replica.name)
             return
         self._seen[replica.name] = now
+        self._trail.watch(replica.name, replica.pid, sampled=program.limits != Limits())
         self._sample(replica, program, cgroup)
         if state is State.STARTING:
             self._readiness(replica, program, environment)
@@ -90,6 +103,10 @@ class Watching:
 
     def forget(self, slot: str) -> None:
         """Nobody looks at this slot any more."""
+        self._trail.unwatch(slot)
+        self._unwatch(slot)
+
+    def _unwatch(self, slot: str) -> None:
         if self._seen.pop(slot, None) is not None:
             self._prober.unwatch(slot)
             self._sampler.unwatch(slot)

@@ -1,0 +1,102 @@
+"""Finds what is known of a replica, and tells it: from the journal, the evidence, and hasup itself when it runs."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hasup.cli.errors import UNKNOWN_NAME, Failure
+from hasup.cli.eventlist import JOURNAL_NAME
+from hasup.cli.incident import Incident, last_incident, seconds
+from hasup.cli.locate import state_dir
+from hasup.cli.statusview import chosen
+from hasup.cli.story import document, page
+from hasup.cli.terminal import terminal, write_json
+from hasup.control.client import ConnectionLost, ControlClient, NotRunning
+from hasup.journal.reader import Unreadable, read_events
+from hasup.model.status import EventRecord
+from hasup.runtime import records
+
+_EVENTS = 500  # of one replica
+
+
+class Known(NamedTuple):
+    """Everything there is on one replica. ``status`` is None when hasup does not run."""
+
+    name: str
+    events: Sequence[EventRecord]
+    incident: Incident | None
+    record: records.Record
+    path: str | None  # of the evidence
+    status: dict[str, Any] | None
+
+
+def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
+    """Print the story of each name."""
+    directory = state_dir(config, os.environ, os.getcwd())
+    status = _status(directory)
+    now = time.time()
+    try:
+        told = [_choose(directory, status, name, now) for name in names]
+    except Unreadable as error:
+        raise Failure(str(error)) from error
+    if as_json:
+        documents = [document(known, others) for known, others in told]
+        write_json(documents[0] if len(documents) == 1 else documents)
+    else:
+        screen = terminal()
+        sys.stdout.write("\n".join(page(known, others, screen, now) for known, others in told))
+    return 0
+
+
+def _status(directory: str) -> dict[str, Any] | None:
+    for _ in range(5):
+        try:
+            with ControlClient(directory) as client:
+                answer: dict[str, Any] = client.call("status", None, 30.0)
+                return answer
+        except NotRunning:
+            return None
+        except ConnectionLost:  # the core is being replaced
+            continue
+    return None
+
+
+def _choose(directory: str, status: dict[str, Any] | None, name: str, now: float) -> tuple[Known, list[str]]:
+    """The replica of this name; of a program or group, the one that was in trouble last, and the others that were."""
+    slots = _replicas(directory, status, name)
+    everything = [_look(directory, slot, state, now) for slot, state in slots.items()]
+    everything.sort(key=lambda known: seconds(known.incident.at) if known.incident else 0.0, reverse=True)
+    others = [known.name for known in everything[1:] if known.incident is not None]
+    return everything[0], others
+
+
+def _replicas(directory: str, status: dict[str, Any] | None, name: str) -> dict[str, dict[str, Any] | None]:
+    if status is not None:
+        programs = chosen(status, [name])["programs"]
+        found: dict[str, dict[str, Any] | None] = {r["name"]: r for program in programs for r in program["replicas"]}
+        if not found:
+            raise Failure(f"{name} has no replicas", UNKNOWN_NAME)
+        return found
+    told = {e.replica for e in read_events(_journal(directory), names=[name], limit=10_000) if e.replica}
+    kept = {slot for slot in records.slots(directory) if slot == name or slot.rpartition(".")[0] == name}
+    slots = sorted(slot for slot in told | kept if ":" not in slot or slot == name)
+    if not slots:
+        raise Failure(f"hasup is not running, and the journal knows of no program or replica {name!r}", UNKNOWN_NAME)
+    return dict.fromkeys(slots)
+
+
+def _look(directory: str, slot: str, status: dict[str, Any] | None, now: float) -> Known:
+    events = [event for event in read_events(_journal(directory), names=[slot], limit=_EVENTS) if event.replica == slot]
+    incident = last_incident(events, now)
+    record: records.Record = {}
+    path = None
+    if incident is not None and incident.generation is not None:
+        record = records.read(directory, slot, incident.generation) or {}
+        path = records.path(directory, slot, incident.generation) if record else None
+    return Known(slot, events, incident, record, path, status)
+
+
+def _journal(directory: str) -> str:
+    return os.path.join(directory, JOURNAL_NAME)

@@ -1,0 +1,67 @@
+"""What is seen of real processes."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from hasup.runtime.look import is_python, look, zombies_of
+
+PARENT = """
+import os, socket, subprocess, sys, threading, time
+ended = subprocess.Popen(["true"])
+os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+child = subprocess.Popen(["sleep", "1000"])
+listener = socket.create_server(("127.0.0.1", 0))
+other = socket.create_connection(listener.getsockname())
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+print(listener.getsockname()[1], child.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def parent():
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    yield process
+    os.killpg(process.pid, 9)
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_process_with_all_that_there_is(parent):
+    port, child = map(int, parent.stdout.readline().split())
+    found = look(parent.pid, within=60.0)
+    assert found["pid"] == parent.pid
+    assert found["state"].startswith("S")
+    assert found["threads"] == 2
+    assert sum(found["threads_wait_in"].values()) == 2
+    assert found["memory_kib"] > 1000
+    assert found["open_files"]["kinds"]["socket"] == 2
+    assert found["open_files"]["count"] >= 5
+    assert found["sockets"][0] == f"127.0.0.1:{port} listening, 1 connections wait to be accepted"
+    assert found["sockets"][1].endswith(f"with 127.0.0.1:{port}, established")
+    assert [text.split(",")[0] for text in found["children"]] == [f"{child} sleep"]
+    assert found["zombies"] == 1
+    assert zombies_of([parent.pid, child]) == 1
+    assert is_python(parent.pid)
+    assert not is_python(child)
+
+
+def test_what_takes_too_long_is_cut_short(parent):
+    parent.stdout.readline()
+    assert look(parent.pid, within=-1.0) == {"pid": parent.pid, "cut_short": True}
+
+
+def test_a_process_that_is_gone():
+    assert look(2**22 + 1) == {"pid": 2**22 + 1}
+
+
+def test_version_six():
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        sockets = look(os.getpid(), within=60.0)["sockets"]
+        assert f"[::1]:{listener.getsockname()[1]} listening" in sockets
