@@ -69,7 +69,6 @@ class Notified(Event, frozen=True):
     reloading: bool = False
     stopping: bool = False
     status: str | None = None
-    errno: int | None = None
     main_pid: int | None = None
     watchdog_usec: int | None = None
     watchdog_trigger: bool = False

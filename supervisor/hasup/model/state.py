@@ -95,3 +95,9 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     then_start: bool = False  # stopping for a restart: start again when the tree is empty
     admitted: bool = False  # it has had its turn under restart_rate, which comes at the deadline
     settled: bool = False  # was ready, completed or failed its first start since it was wanted (start -d)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing of it lives, and nothing will until somebody starts it."""
+        resting = self.state in (State.STOPPED, State.COMPLETED, State.FAILED)
+        return resting and self.pid is None and self.tree_empty

@@ -27,6 +27,7 @@ class Message(NamedTuple):
     fd_store: bool = False
     fd_store_remove: bool = False
     fd_name: str | None = None
+    fd_poll: bool = True
     status: str | None = None
     errno: int | None = None
     exit_status: int | None = None
@@ -79,6 +80,8 @@ def parse(datagram: bytes) -> Message:
             fields["trigger"] = fields.get("trigger", False) or value == b"trigger"
         elif name == b"STATUS":
             fields["status"] = _text(value, _MAX_STATUS)
+        elif name == b"FDPOLL":
+            fields["fd_poll"] = value != b"0"
         elif name == b"FDNAME":
             fields["fd_name"] = _text(value, _MAX_NAME)
     return Message(**fields, malformed=malformed)  # type: ignore[arg-type]

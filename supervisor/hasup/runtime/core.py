@@ -24,6 +24,7 @@ from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
 from hasup.runtime.engine import Engine
 from hasup.runtime.evidence import Evidence
+from hasup.runtime.fdstore import FdStore
 from hasup.runtime.internal import CONSOLE, prepare, renewed
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
@@ -61,6 +62,8 @@ class Core:
         self.log, self.journal, self.recorder = self._records()
         self.sinks = self._sinks()
         self.notify = NotifySockets(loop, self.hello.instance, self.engine.feed, self._belongs, self._refused)
+        self.fdstore = FdStore(loop, self.engine, self.store, self._refused)
+        self.notify.on_fd_store = self.fdstore.take
         self.jobs = Jobs(loop, self.engine, self.store)
         self.trail = Trail(loop)
         self.evidence = Evidence(loop, config.supervisor.state_dir, self.sinks, self.trail, self.trouble)
@@ -73,6 +76,7 @@ class Core:
         self.operator = Operator(self)
         self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
         self.spawner.on_listen = self.systemd.keep_socket
+        self.spawner.kept = self.fdstore.given
         self._restore(snapshot)
 
     # --- making -----------------------------------------------------------------------------------------------------
@@ -206,6 +210,8 @@ class Core:
             replica = self.supervisor.replicas.get(slot)
             if replica is not None:
                 self._watch(replica)
+                if replica.at_rest:
+                    self.fdstore.release(slot)
                 programs.add(replica.program)
         for name in programs:
             self._tell_dispatcher(name)
@@ -231,6 +237,7 @@ class Core:
         return [replica for replica in self.supervisor.replicas.values() if replica.program == program.name]
 
     def _forgotten(self, slot: str) -> None:
+        self.fdstore.release(slot)
         self.watching.forget(slot)
         self.cgroups.pop(slot, None)
 

@@ -32,7 +32,6 @@ class Engine:
         self._after: list[Callable[[], None]] = []
         self._timer: Timer | None = None
         self._timer_at: float | None = None
-        self._dirty = False
         loop.before_sleep = self.flush
         loop.after_sleep = self._look_for_stall
 
@@ -43,7 +42,6 @@ class Engine:
     def order(self, slot: str, order: dict[str, object]) -> None:
         """Add an order to this turn's frame."""
         self.frame.add(slot, order)
-        self._dirty = True
 
     def after_frame(self, effect: Callable[[], None]) -> None:
         """Do this once the turn's frame has been sent: journal, log, answers."""
@@ -51,7 +49,7 @@ class Engine:
 
     def flush(self) -> None:
         """Decide on all that is queued, send the frame, then do what was to be done after it."""
-        while self._queue or self._after or self._dirty:
+        while self._queue or self._after or self.frame:
             self._decide()
             self._send()
             effects, self._after = self._after, []
@@ -70,7 +68,7 @@ class Engine:
         if slots:
             self.changed(slots)
         blobs.update(self.extra_blobs())
-        frame, self.frame, self._dirty = self.frame, Frame(), False
+        frame, self.frame = self.frame, Frame()
         self._link.send(frame, blobs)
 
     def _arm(self) -> None:

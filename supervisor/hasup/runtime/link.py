@@ -24,6 +24,10 @@ class Frame:
         self._orders: dict[str, list[Order]] = {}
         self._fds: dict[str, list[int]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is an order in it."""
+        return bool(self._orders)
+
     def add(self, slot: str, order: Order, fds: Sequence[int] = ()) -> None:
         """Append an order of ``slot``; ``fds`` are the descriptors of a ``keep``, open until the frame is sent."""
         self._orders.setdefault(slot, []).append(order)

@@ -116,8 +116,7 @@ class NotifySockets:
                     ready=message.ready,
                     reloading=message.reloading,
                     stopping=message.stopping,
-                    status=message.status,
-                    errno=message.errno,
+                    status=_status(message),
                     main_pid=message.main_pid,
                     watchdog_usec=message.watchdog_usec,
                     watchdog_trigger=message.trigger,
@@ -155,6 +154,16 @@ class NotifySockets:
         if now - self._complained.get(slot, float("-inf")) >= _COMPLAIN_EVERY_S:
             self._complained[slot] = now
             self._trouble(slot, text)
+
+
+def _status(message: Message) -> str | None:
+    """What it says of itself, with the error or exit status that it names."""
+    parts = [message.status] if message.status is not None else []
+    if message.errno:
+        parts.append(f"error {message.errno}: {os.strerror(message.errno).lower()}")
+    if message.exit_status is not None:
+        parts.append(f"exit status {message.exit_status}")
+    return "; ".join(parts) if parts else None
 
 
 def _bind(opened: socket.socket, name: str) -> None:

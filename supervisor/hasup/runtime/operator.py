@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hasup.runtime.core import Core
 
 Answer = dict[str, Any]
-_AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
 
 
 class Operator:
@@ -105,7 +104,7 @@ class Operator:
     def _stop(self, params: Answer, peer: Peer) -> Answer | Later:
         slots = self._named(params)
         self._core.engine.feed(ev.Stop(slots, by=_who(peer)))
-        return self._when(params, peer, slots, self._once(slots, _is_at_rest))
+        return self._when(params, peer, slots, self._once(slots, lambda replica: replica.at_rest))
 
     def _restart(self, params: Answer, peer: Peer) -> Answer | Later:
         slots = self._named(params)
@@ -275,10 +274,6 @@ def _reply(peer: Peer, request: RequestId, result: Answer) -> Callable[[], None]
 
 def _is_settled(replica: Replica) -> bool:
     return replica.settled or not replica.wanted
-
-
-def _is_at_rest(replica: Replica) -> bool:
-    return replica.state in _AT_REST and replica.pid is None and replica.tree_empty
 
 
 def _outcome(replicas: Iterable[Replica]) -> Answer:

@@ -5,7 +5,7 @@ import os
 import pwd
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hasup.config import expand
 from hasup.model.spec import Config, Listen, Program
@@ -38,6 +38,7 @@ class Spawner:
         self._ports = ports
         self._base = own_environment(os.environ)
         self.on_listen: Callable[[str], None] = lambda _program: None
+        self.kept: Callable[[str], Iterable[tuple[str, str]]] = lambda _slot: ()  # FDNAME and name in the store
 
     def environment(self, program: Program, index: int) -> dict[str, str]:
         """The whole environment of a replica, apart from what only its start adds."""
@@ -125,10 +126,11 @@ class Spawner:
         if program.owner:
             served = self.config.programs[program.owner]
             return [] if served.listen is None else [[3, f"listen:{served.name}"], [4, f"dispatch:{slot}:far"]]
-        if program.listen is not None and program.listen.mode == "share":
-            env.update(LISTEN_FDS="1", LISTEN_FDNAMES=program.name, LISTEN_PID="0")
-            return [[3, f"listen:{program.name}"]]
-        return []
+        shared = program.listen is not None and program.listen.mode == "share"
+        passed = [*([(program.name, f"listen:{program.name}")] if shared else []), *self.kept(slot)]
+        if passed:
+            env.update(LISTEN_FDS=str(len(passed)), LISTEN_FDNAMES=":".join(name for name, _ in passed), LISTEN_PID="0")
+        return [[3 + index, stored] for index, (_, stored) in enumerate(passed)]
 
 
 def _rlimit(name: str, value: int | tuple[int, int]) -> list[object]:

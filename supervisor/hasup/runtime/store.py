@@ -2,7 +2,7 @@
 
 Names: ``config`` and ``control``; ``stdout`` and ``stderr`` (hasup's own); ``log:SLOT:STREAM:r`` and ``:w`` (a pipe);
 ``notify:SLOT``; ``listen:PROGRAM``; ``dispatch:SLOT:core`` and ``:far`` (a socket pair to a dispatcher);
-``systemd:NAME`` (passed by systemd).
+``systemd:NAME`` (passed by systemd); ``kept:SLOT:…`` (given by a replica, see fdstore).
 """
 
 import os
