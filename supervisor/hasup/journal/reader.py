@@ -42,7 +42,7 @@ def read_events(
     if limit is not None:
         query = f"SELECT * FROM ({query} DESC LIMIT {int(limit)}) ORDER BY seq"  # noqa: S608
     try:
-        with contextlib.closing(_open(path)) as connection:
+        with contextlib.closing(connect(path)) as connection:
             if _version(connection):
                 for row in connection.execute(query, values):
                     yield _record(row)
@@ -74,7 +74,7 @@ def _conditions(
 _OF_NAME: Final = "program = ? OR replica = ? OR (replica >= ? AND replica < ?) OR (replica >= ? AND replica < ?)"
 
 
-def _open(path: str) -> sqlite3.Connection:
+def connect(path: str) -> sqlite3.Connection:
     """Read-only; where that needs to write beside the file and may not, what the file alone holds."""
     address = f"file:{quote(path)}?mode=ro"
     for extra in ("", "&immutable=1"):

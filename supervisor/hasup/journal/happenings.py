@@ -1,0 +1,114 @@
+"""What the journal says of availability, read lean: one pass, and only what :mod:`hasup.report` looks at."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from hasup.journal.reader import Unreadable, connect
+from hasup.report.model import LOST, Happening
+
+_COLUMNS: Final = "seq, at, event, replica, old, new, reason, detail"
+_OWN: Final = frozenset({"hasup-started", "hasup-stopped", "core-restarted"})
+_BEFORE: Final = """
+    SELECT coalesce(max(seq), 0) FROM events WHERE replica = ? AND seq < ? AND new = 'running' AND event = 'state'
+"""
+
+
+class _Facts(msgspec.Struct):
+    """What a detail says that matters here."""
+
+    ready: bool = False
+    wanted: bool = False
+    result: str | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Facts).decode
+_Row = tuple[int, int, str, str | None, str | None, str | None, str, str]
+
+
+def span(path: str) -> tuple[float, float] | None:
+    """The times of the oldest and the newest event; None when there are none. Raises :class:`Unreadable`."""
+    with _opened(path) as connection:
+        if connection is None:
+            return None
+        ends = [
+            connection.execute(f"SELECT at FROM events ORDER BY seq {order} LIMIT 1").fetchone()  # noqa: S608
+            for order in ("ASC", "DESC")
+        ]
+        return (ends[0][0] / 1e6, ends[1][0] / 1e6) if all(ends) else None
+
+
+def happenings(path: str, since: float, until: float) -> Iterator[Happening]:
+    """Events from ``since`` to ``until`` (seconds since 1970), in the order of ``seq``; before them, of each replica,
+    those since it was last ready, so that it is known what it was at ``since``. Raises :class:`Unreadable`.
+    """
+    with _opened(path) as connection:
+        if connection is None:
+            return
+        begin, end = round(since * 1e6), round(until * 1e6)
+        first = connection.execute("SELECT min(seq) FROM events WHERE at >= ?", (begin,)).fetchone()[0]
+        if first is None:
+            first = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM events").fetchone()[0]
+        yield from _before(connection, first)
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM events WHERE seq >= ? ORDER BY seq", (first,))  # noqa: S608
+        yield from _gapless(row for row in rows if row[1] < end)
+
+
+def _before(connection: sqlite3.Connection, first: int) -> Iterator[Happening]:
+    """What each replica was when event ``first`` happened."""
+    replicas = [row[0] for row in connection.execute("SELECT DISTINCT replica FROM events WHERE replica IS NOT NULL")]
+    found: list[_Row] = []
+    for replica in replicas:
+        start = connection.execute(_BEFORE, (replica, first)).fetchone()[0]
+        found += connection.execute(
+            f"SELECT {_COLUMNS} FROM events WHERE replica = ? AND seq >= ? AND seq < ?",  # noqa: S608
+            (replica, start, first),
+        )
+    own = connection.execute(
+        f"SELECT {_COLUMNS} FROM events WHERE replica IS NULL AND program IS NULL AND seq < ? AND event IN"  # noqa: S608
+        " ('hasup-started', 'hasup-stopped') ORDER BY seq",
+        (first,),
+    )
+    for row in sorted([*found, *own]):
+        happening = _happening(row)
+        if happening is not None:
+            yield happening
+
+
+def _gapless(rows: Iterator[_Row]) -> Iterator[Happening]:
+    """Each as a happening; where numbers are missing, that is one too."""
+    expected = None
+    for row in rows:
+        if expected is not None and row[0] > expected:
+            yield Happening(row[1] / 1e6, LOST)
+        expected = row[0] + 1
+        happening = _happening(row)
+        if happening is not None:
+            yield happening
+
+
+def _happening(row: _Row) -> Happening | None:
+    _, at, event, replica, old, new, reason, detail = row
+    if replica is None:
+        return Happening(at / 1e6, event) if event in _OWN else None
+    if new is None:
+        return None
+    facts = _decode(detail)
+    return Happening(at / 1e6, event, replica, old, new, reason, facts.ready, facts.wanted, facts.result)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[sqlite3.Connection | None]:
+    """The journal; None when there is none, or nothing in it yet."""
+    if not os.path.exists(path):
+        yield None
+        return
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            yield connection if connection.execute("PRAGMA user_version").fetchone()[0] else None
+    except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+        raise Unreadable(f"the journal {path} can't be read: {error}") from error

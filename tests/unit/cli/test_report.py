@@ -1,0 +1,200 @@
+"""``hasup report``: out of a journal, with and without a hasup that runs."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hasup.journal import Journal
+from hasup.model.status import EventRecord
+from tests.support.cli import Place
+
+CONFIG = """
+[supervisor]
+name = "shop"
+[programs.db]
+command = "sleep 60"
+[programs.web]
+command = "sleep 60"
+replicas = 2
+need = 2
+objective = "99%"
+depends_on = ["db"]
+[groups.all]
+programs = ["db", "web"]
+"""
+
+PAGE = """\
+shop, 2026-01-31 12:00:00 to 2026-01-31 13:00:00 (1h)
+
+NAME          AVAILABLE  90%                FAILURES     MTBF  90%                 MTTR  90%             DOWN  NOT COUNTED
+db                 100%                            0        -  more than 19m 58s      -                  0.0s         9.0s
+web (2 of 2)     99.00%  83.90% to 99.947%         1  59m 24s  12m 31s to 19h 18m   36s  12s to 11m 41s   36s         0.0s
+  web.1          99.00%  83.90% to 99.947%         1  59m 24s  12m 31s to 19h 18m   36s  12s to 11m 41s   36s         0.0s
+  web.2            100%                            0        -  more than 20m 1s       -                  0.0s         0.0s
+all together     99.00%  83.86% to 99.947%         1  59m 15s  12m 29s to 19h 15m   36s  12s to 11m 41s   36s         9.0s
+
+db.1: stopped or restarted once as planned
+web.1: 1 exit-code; mean time to repair: waited 30s, started 6.0s
+web: objective 99%: 36s down of 36s allowed (0% left); burn rate 1h 1.0, 6h 1.0
+all together: db, web at the same time, as measured; the product of their availabilities would be 99.00%
+hasup's own core was replaced once; no program was touched by that
+"""  # noqa: E501
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def at(second: float) -> str:
+    return time.strftime("2026-01-31T%H:%M:%SZ", time.gmtime(12 * 3600 + second))
+
+
+class Writer:
+    """Events, numbered as they come."""
+
+    def __init__(self) -> None:
+        self.records: list[EventRecord] = []
+
+    def own(self, second: float, event: str) -> None:
+        self._add(second, event, None, None, None, {})
+
+    def move(self, second: float, replica: str, old: str, new: str, reason: str = "why", **detail: Any) -> None:
+        facts = {"ready": new == "running", "wanted": new != "stopped", "generation": 1} | detail
+        self._add(second, "state", replica, old, new, facts, reason)
+
+    def _add(
+        self, second: float, event: str, replica: str | None, old: Any, new: Any, detail: Any, reason: str = "why"
+    ) -> None:
+        program = replica.rpartition(".")[0] if replica else None
+        self.records.append(
+            EventRecord(len(self.records) + 1, at(second), event, old, new, reason, replica, program, detail)
+        )
+
+    def keep(self, place: Place) -> None:
+        place.state_dir.mkdir(exist_ok=True)
+        (place.folder / "hasup.toml").write_text(CONFIG)
+        journal = Journal(str(place.state_dir / "journal.db"), print)
+        for record in self.records:
+            journal.append(record)
+        assert journal.close(30)
+
+
+@pytest.fixture
+def an_hour(place: Place) -> Place:
+    """An hour: web.1 fails for 36 s; db is restarted, by hand, for 9 s; then hasup is stopped."""
+    written = Writer()
+    written.own(0, "hasup-started")
+    for replica in ("db.1", "web.1", "web.2"):
+        written.move(0, replica, "stopped", "starting")
+        written.move(0, replica, "starting", "running")
+    written.move(1000, "web.1", "running", "backoff", "exited with code 3; restart in 30 s", result="exit-code")
+    written.move(1030, "web.1", "backoff", "starting")
+    written.move(1036, "web.1", "starting", "running")
+    written.move(2000, "db.1", "running", "stopping", "restarted by operator")
+    written.move(2008, "db.1", "stopping", "starting", result="operator")
+    written.move(2009, "db.1", "starting", "running")
+    written.own(2500, "core-restarted")
+    for replica in ("web.1", "web.2", "db.1"):
+        written.move(3600, replica, "running", "stopping", wanted=False)
+        written.move(3600, replica, "stopping", "stopped", result="operator")
+    written.own(3600, "hasup-stopped")
+    written.keep(place)
+    return place
+
+
+UNTIL = ("--until", "2026-01-31T13:00:00")
+
+
+def test_the_whole_page(an_hour: Place) -> None:
+    code, out, err = an_hour.hasup("report", *UNTIL)
+    assert (code, err) == (0, "")
+    assert [line.rstrip() for line in out.splitlines()] == PAGE.splitlines()
+
+
+def test_the_document(an_hour: Place) -> None:
+    shown = json.loads(an_hour.hasup("report", "--json", *UNTIL).out)
+    assert (shown["since"], shown["until"]) == ("2026-01-31T12:00:00.000Z", "2026-01-31T13:00:00.000Z")
+    db, web = shown["programs"]
+    assert (web["name"], web["need"], web["availability"], web["failures"]) == ("web", 2, 0.99, 1)
+    assert (db["availability"], db["failures"], db["planned_stops"]) == (1.0, 0, 1)
+    assert db["mtbf_s"]["value"] is None
+    assert db["mtbf_s"]["high"] is None
+    assert web["mtbf_s"]["value"] == 3564
+    assert web["mttr_s"]["value"] == 36
+    first, second = web["replicas"]
+    assert (first["name"], first["mttr_parts_s"]["delay"]["value"], first["mttr_parts_s"]["start"]["value"]) == (
+        "web.1", 30, 6,
+    )  # fmt: skip
+    assert (second["availability"], second["failures"]) == (1.0, 0)
+    assert shown["system"]["availability"] == pytest.approx(1 - 36 / 3591)
+    assert web["with_dependencies"]["programs"] == ["web", "db"]
+    assert (web["budget"]["allowed_s"], web["budget"]["spent_s"]) == (36, 36)
+    assert shown["hasup"]["core_restarts"] == 1
+
+
+def test_what_follows_the_end_is_not_observed(an_hour: Place) -> None:
+    shown = json.loads(an_hour.hasup("report", "--json").out)
+    assert shown["programs"][1]["availability"] == 0.99
+    assert shown["programs"][1]["seconds"]["unobserved"] > 1000
+
+
+def test_a_part_of_the_time(an_hour: Place) -> None:
+    window = ("--since", "2026-01-31T12:16:50", "--until", "2026-01-31T12:17:30")
+    web = json.loads(an_hour.hasup("report", "--json", *window, "web").out)["programs"][0]
+    assert (web["availability"], web["failures"]) == (0.35, 0), "it had failed before"
+    assert web["seconds"]["down"] == 26
+
+
+def test_what_is_named(an_hour: Place) -> None:
+    def names(*argv: str) -> list[str]:
+        programs = json.loads(an_hour.hasup("report", "--json", *argv).out)["programs"]
+        return [name for program in programs for name in (program["name"], *(r["name"] for r in program["replicas"]))]
+
+    assert names("web.2") == ["web", "web.2"]
+    assert names("all") == names() == ["db", "db.1", "web", "web.1", "web.2"]
+    ended = an_hour.hasup("report", "wbe")
+    assert (ended.code, ended.err.split(" (")[1]) == (4, "did you mean web?)\n")
+
+
+def test_with_a_configuration_that_is_broken_the_journal_must_do(an_hour: Place) -> None:
+    (an_hour.folder / "hasup.toml").write_text("[programs.web]\nneed = 1\n")
+    ended = an_hour.hasup("report", "--json", *UNTIL)
+    assert "need and objective are unknown" in ended.err
+    web = next(one for one in json.loads(ended.out)["programs"] if one["name"] == "web")
+    assert (web["need"], web["availability"]) == (1, 1.0)
+
+
+def test_nothing_has_happened_yet(place: Place) -> None:
+    shown = json.loads(place.hasup("report", "--json").out)
+    assert shown["system"]["availability"] is None
+    assert shown["programs"][0]["mtbf_s"] == {"value": None, "low": None, "high": None}
+    assert place.hasup("report").code == 0
+
+
+def test_times_that_make_no_sense(an_hour: Place) -> None:
+    assert an_hour.hasup("report", "--since", "soon").code == 2
+    assert an_hour.hasup("report", "--since", "1m", "--until", "1h").code == 2
+
+
+def test_the_configuration_in_force_is_asked_for(an_hour: Place) -> None:
+    """need = 1 in the hasup that runs, 2 in the file."""
+    import os
+    from pathlib import Path
+
+    import msgspec
+
+    from hasup.config import load
+
+    (an_hour.folder / "other.toml").write_text(CONFIG.replace("need = 2", "need = 1"))
+    loaded = load(Path("other.toml"), os.environ, an_hour.folder)
+    an_hour.answers(config={"config": msgspec.json.encode(loaded).decode()})
+    web = json.loads(an_hour.hasup("report", "--json", "web", *UNTIL).out)["programs"][0]
+    assert (web["need"], web["availability"]) == (1, 1.0)
