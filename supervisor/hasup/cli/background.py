@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 from hasup.cli.errors import FAILED, Failure, guarded, say
 from hasup.cli.launch import Launch, become_guardian
 from hasup.cli.progress import Progress
+from hasup.cli.statedir import new_file
 from hasup.cli.terminal import terminal
 from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRunning
 from hasup.protocol.control import ControlError
@@ -36,7 +37,7 @@ def _child(launch: Launch, only: Sequence[str]) -> NoReturn:
     def work() -> int:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
-        errors = os.open(errors_path(launch.state_dir), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        errors = new_file(errors_path(launch.state_dir))
         for target, fd in ((0, null), (1, null), (2, errors)):
             os.dup2(fd, target)
         become_guardian(launch, only)

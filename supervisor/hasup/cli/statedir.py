@@ -15,6 +15,7 @@ from hasup.control.client import SOCKET_NAME, address
 LOCK_NAME: Final = "lock"
 INSTANCE_NAME: Final = "instance.json"
 _BACKLOG: Final = 128
+_NEVER_LINKS: Final = (LOCK_NAME, "logs", "journal.db", "journal.db-wal", "journal.db-shm")
 
 
 def prepare(path: str) -> None:
@@ -26,6 +27,9 @@ def prepare(path: str) -> None:
             raise Failure(f"{path} belongs to user {found.st_uid}, not to you; name another state_dir", USAGE)
         if stat.S_IMODE(found.st_mode) & 0o077:
             os.chmod(path, 0o700)
+        for name in _NEVER_LINKS:
+            if _is_link(os.path.join(path, name)):
+                raise Failure(f"{path}/{name} is a symbolic link, and hasup writes through none: remove it")
         os.makedirs(os.path.join(path, "logs"), mode=0o700, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise Failure(f"{path} is in the way: state_dir must be a directory", USAGE) from None
@@ -97,11 +101,20 @@ def write_instance(path: str, instance: str, pid: int) -> None:
         "instance": instance, "boot_id": boot_id(), "guardian_pid": pid, "guardian_start": _start_of(pid),
     })  # fmt: skip
     target = os.path.join(path, INSTANCE_NAME)
-    with open(f"{target}.new", "w", encoding="utf-8") as file:
+    with open(new_file(f"{target}.new"), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(f"{target}.new", target)
+
+
+def new_file(path: str) -> int:
+    """A descriptor of a file made anew, for appending, mode 0600, whatever was there before."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def new_instance() -> str:
@@ -116,6 +129,13 @@ def boot_id() -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _start_of(pid: int) -> int | None:

@@ -43,8 +43,8 @@ class LogFile:
             return
         self.close()
         self._reconcile()
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self.path, flags, 0o640)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have cleaned up
+        fd = _open(self.path, os.O_RDWR | os.O_CREAT)
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode):
             os.close(fd)
@@ -66,14 +66,19 @@ class LogFile:
         return moved
 
     def write(self, data: bytes) -> None:
-        """Append bytes that went through our hands."""
+        """Append bytes that went through our hands: all of them, or none when there is no room."""
         self.open()
         self._follow_truncation()
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, self.size)
-            self.size += written
-            view = view[written:]
+        view, at = memoryview(data), self.size
+        try:
+            while view:
+                written = os.pwrite(self._fd, view, at)
+                at += written
+                view = view[written:]
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
+        self.size = at
 
     def read(self, start: int, length: int) -> bytes:
         """Bytes of the file, fewer where it ends."""
@@ -96,14 +101,16 @@ class LogFile:
     def _rotate(self, partial: bytes) -> None:
         """The unfinished last line moves to the new file. Killed anywhere in between, :meth:`_reconcile` ends it."""
         waiting = self._beside("new")
-        if partial:
-            _write_new(waiting, partial)
-            os.ftruncate(self._fd, self.size - len(partial))
-        with _names:
-            self._shift()
-        if partial:
-            waiting.rename(self.path)
-        self.close()
+        try:
+            if partial:
+                _write_new(waiting, partial)
+                os.ftruncate(self._fd, self.size - len(partial))
+            with _names:
+                self._shift()
+            if partial:
+                waiting.rename(self.path)
+        finally:
+            self.close()
         self.open_now()
         if self._compress and self._keep:
             _compressor.wake(self.path, self._keep)
@@ -132,11 +139,17 @@ class LogFile:
         """End a rotation that was killed half-way: the moved line is in one of the two files, and stays in one."""
         waiting = self._beside("new")
         try:
-            partial = waiting.read_bytes()
+            with open(_open(waiting, os.O_RDONLY), "rb") as file:
+                partial = file.read()
         except FileNotFoundError:
             return
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            waiting.unlink()  # a link is none of ours
+            return
         try:
-            with open(self.path, "r+b") as file:
+            with open(_open(self.path, os.O_RDWR), "r+b") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - len(partial)))
                 if file.read() != partial:  # it had been cut off already
@@ -162,10 +175,20 @@ class LogFile:
         self.size = min(self.size, os.fstat(self._fd).st_size)
 
 
+def _open(path: Path, flags: int) -> int:
+    """Open without following a link: where hasup writes, a link leads to something that is not hasup's."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+
+
 def _write_new(path: Path, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-    with open(fd, "wb") as file:
-        file.write(data)
+    """Make a file anew, whatever was there; there is none when that fails."""
+    path.unlink(missing_ok=True)
+    try:
+        with open(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(data)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 _names = threading.Lock()  # held while rotated files change their names
@@ -210,8 +233,13 @@ def _compress(path: Path, number: int) -> None:
     """``NAME.2`` to ``NAME.2.gz``; its name may change meanwhile, as newer files push it on."""
     source = path.with_name(f"{path.name}.{number}")
     unfinished = path.with_name(f"{path.name}.gz.tmp")
+    unfinished.unlink(missing_ok=True)
     try:
-        with open(source, "rb") as file, gzip.open(unfinished, "wb", compresslevel=6) as packed:
+        with (
+            open(_open(source, os.O_RDONLY), "rb") as file,
+            open(_open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as raw,
+            gzip.open(raw, "wb", compresslevel=6) as packed,
+        ):
             inode = os.fstat(file.fileno()).st_ino
             while piece := file.read(1 << 18):
                 packed.write(piece)

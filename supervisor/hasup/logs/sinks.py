@@ -61,7 +61,7 @@ class Sinks:
             stream.end()
         used = {id(stream.target) for stream in self._streams.values()}
         for name in [name for name, target in self._targets.items() if id(target) not in used]:
-            self._targets.pop(name).file.close()
+            self._targets.pop(name).end()
         self.unexpect(slot)
         self.beating.discard(slot)
 
@@ -132,38 +132,75 @@ class _Target:
         self.file = file
         self._loop = loop
         self._on_trouble = on_trouble
-        self._failing_until = float("-inf")
+        self._retry: Timer | None = None
         self._fault = ""
         self._lost = 0
+        self._rotate_again = 0.0
 
     @property
     def failing(self) -> bool:
-        """Whether it is too early to try again."""
-        return self._loop.now() < self._failing_until
+        """Whether it can't be written now. It is tried again every second, also when there is nothing to write."""
+        return self._retry is not None
 
     def failed(self, error: OSError) -> None:
         """It could not be written just now."""
-        self._failing_until = self._loop.now() + _RETRY_S
-        fault = (error.strerror or str(error)).lower()
+        if self._retry is None:
+            self._retry = self._loop.call_later(_RETRY_S, self._try_again)
+        fault = _fault(error)
         if fault != self._fault:
             self._fault = fault
             self._on_trouble(f"log:{self.file.path.name}", f"{self.file.path.name} cannot be written: {fault}")
+
+    def end(self) -> None:
+        """Nobody writes to it any more."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self.file.close()
 
     def lost(self, count: int) -> None:
         """So many bytes were dropped."""
         self._lost += count
 
-    def recover(self) -> None:
-        """Say in the file what is missing; raises OSError while it still can't be written."""
-        if not self._fault:
+    def write(self, data: bytes, output: int) -> None:
+        """Append ``data``, which so many bytes of output became; these are lost when it raises OSError."""
+        try:
+            self.file.write(data)
+        except OSError:
+            self.lost(output)
+            raise
+
+    def rotate(self) -> None:
+        """Begin a new file if it is time. Where that can't be done, the old one is written on."""
+        if self._loop.now() < self._rotate_again:
             return
+        key = f"rotation:{self.file.path.name}"
+        try:
+            if self.file.rotate_if_due() and self._rotate_again > 0:
+                self._rotate_again = 0.0
+                self._on_trouble(key, None)
+        except OSError as error:
+            self._rotate_again = self._loop.now() + _RETRY_S
+            self._on_trouble(key, f"{self.file.path.name} cannot be rotated, and grows: {_fault(error)}")
+
+    def _try_again(self) -> None:
+        self._retry = None
+        try:
+            self._recover()
+        except OSError as error:
+            self.failed(error)
+
+    def _recover(self) -> None:
+        """Say in the file what is missing; raises OSError while it still can't be written."""
         self.file.open_now()
         last = self.file.read(self.file.size - 1, 1)
         line_end = b"\n" if last not in (b"", b"\n") else b""
         said = f"[hasup: {self._lost} bytes of output were lost here: {self._fault}]\n" if self._lost else ""
         self.file.write(line_end + said.encode())
+        name = self.file.path.name
+        if self._lost:
+            self._on_trouble(f"log:{name}", f"{name} could not be written: {self._lost} bytes were lost")
         self._fault, self._lost = "", 0
-        self._on_trouble(f"log:{self.file.path.name}", None)
+        self._on_trouble(f"log:{name}", None)
 
     def size(self) -> int:
         """Where the file ends; 0 while it can't be opened."""
@@ -246,14 +283,13 @@ class _Stream:
         if target.failing:
             return self._drop()
         try:
-            target.recover()
             count = self._format(target) if self._formatter is not None else self._raw(target, most)
-            target.file.rotate_if_due()
         except BlockingIOError:
             raise
         except OSError as error:
             target.failed(error)
             return self._drop()
+        target.rotate()
         return count
 
     def _raw(self, target: _Target, most: int) -> int:
@@ -273,14 +309,14 @@ class _Stream:
 
     def _copy(self, target: _Target) -> int:
         data = os.read(self.fd, _CHUNK)
-        target.file.write(data)
+        target.write(data, len(data))
         return len(data)
 
     def _format(self, target: _Target) -> int:
         assert self._formatter is not None
         data = os.read(self.fd, _CHUNK)
         self._match(data)
-        target.file.write(self._formatter.feed(data))
+        target.write(self._formatter.feed(data), len(data))
         if self._formatter.waiting and self._flush_timer is None:
             self._flush_timer = self._loop.call_later(_FLUSH_S, self.flush)
         return len(data)
@@ -289,8 +325,9 @@ class _Stream:
         """An unfinished line has waited long enough for its rest."""
         self._flush_timer = None
         if self._formatter is not None and self._formatter.waiting and self.target is not None:
+            line = self._formatter.flush()
             try:
-                self.target.file.write(self._formatter.flush())
+                self.target.write(line, len(line))
             except OSError as error:
                 self.target.failed(error)
 
@@ -314,3 +351,7 @@ class _Stream:
                 self.partial = b""
                 self._sinks.matched(self._slot, text)
                 return
+
+
+def _fault(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

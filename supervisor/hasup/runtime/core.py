@@ -348,6 +348,7 @@ class Core:
             if replica.pid is not None
         }
         usage = self.sampler.measure(alive)
+        self.journal.poll()
         troubles = tuple(self.troubles.values())
         return self.page.build(self.config, self.loop.now(), usage, troubles, self.supervisor.stopping)
 
