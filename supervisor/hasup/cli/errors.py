@@ -71,6 +71,9 @@ def explain(error: Exception) -> tuple[str, int]:
 
 def _configuration(error: Exception, faults: list[object]) -> int:
     """Every fault on a line of its own that begins with the place, as editors want it; then what follows from them."""
+    if len(faults) == 1 and not getattr(faults[0], "line", 0):  # no file, or none that can be read
+        say(str(faults[0]))
+        return USAGE
     _write("".join(f"{fault}\n" for fault in faults))
     count = f"{len(faults)} faults" if len(faults) != 1 else "1 fault"
     say(f"{count} in {getattr(error, 'file', None) or 'the configuration'}; nothing was changed")

@@ -50,6 +50,8 @@ def show(config: str | None, query: Query, *, follow: bool, as_json: bool) -> in
     """Print them; with ``follow``, until hasup ends or Ctrl-C."""
     directory = state_dir(config, os.environ, os.getcwd())
     path = os.path.join(directory, JOURNAL_NAME)
+    if query.names:
+        query = query._replace(names=_members(config, path, query.names))
     screen = terminal()
     write: Callable[[EventRecord], None] = _write_json if as_json else lambda record: _write_text(record, screen)
     try:
@@ -63,6 +65,32 @@ def show(config: str | None, query: Query, *, follow: bool, as_json: bool) -> in
     except Unreadable as error:
         raise Failure(f"{error}; it is set aside and begun anew when hasup writes to it") from error
     return 0
+
+
+def _members(config: str | None, path: str, names: Sequence[str]) -> list[str]:
+    """The names, with the programs of a group in its place. Failure for one that neither the configuration nor the
+    journal knows; a configuration that is broken now keeps nobody from the journal.
+    """
+    from pathlib import Path
+
+    from hasup.cli.named import slots, unknown
+    from hasup.config import ConfigError, load
+
+    try:
+        loaded = load(Path(config) if config else None, os.environ, Path.cwd())
+    except ConfigError:
+        return list(names)
+    configured = slots(loaded)
+    members: list[str] = []
+    for name in names:
+        known = name in configured or name in configured.get(name.rpartition(".")[0], ())
+        if name in loaded.groups:
+            members += loaded.groups[name].programs
+        elif known or any(True for _ in read_events(path, names=[name], limit=1)):
+            members.append(name)
+        else:
+            raise unknown(name, loaded)
+    return members
 
 
 def _print_stored(path: str, query: Query, write: Callable[[EventRecord], None], count: int | None) -> int:

@@ -94,5 +94,5 @@ def invoke(argv: Sequence[str]) -> int:
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "hasup"
-    text = error.format_message()
+    text = " ".join(error.format_message().split())
     return f"{text[:1].lower()}{text[1:].rstrip('.')}; see: {path} --help"

@@ -15,6 +15,7 @@ from hasup.cli.errors import Failure, say
 from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRunning
 from hasup.model.spec import Config
 
+_NO_CGROUP: Final = "HASUP_NO_CGROUP"  # keep out of cgroups, to see what is different without them
 _OTHER_S: Final = 10.0  # another start may be on its way up, or a stop on its way down
 
 
@@ -129,7 +130,7 @@ def become_guardian(launch: Launch, only: Sequence[str]) -> NoReturn:
         "lock_fd": launch.lock_fd,
         "core": [*python, "-m", "hasup.runtime"],
         "notify": bool(os.environ.get("NOTIFY_SOCKET")),
-        "cgroup": True,
+        "cgroup": not os.environ.get(_NO_CGROUP),
     }
     os.execve(python[0], [*python, "-m", "hasup.guardian", json.dumps(options)], environment(only))
 

@@ -5,11 +5,11 @@ import os
 import re
 import sys
 import time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from hasup.cli.errors import UNKNOWN_NAME, USAGE, Failure
+from hasup.cli import named
+from hasup.cli.errors import USAGE, Failure
 from hasup.logs import naming
 from hasup.logs.follow import Follower, Line, last_lines
 from hasup.logs.paint import clean, prefix, wants_colour
@@ -100,15 +100,11 @@ class _View:
 
     def check_names(self, files: list[str]) -> None:
         """An unknown name is an error, also when others are known."""
-        slots = {owner[0] for name in files if (owner := naming.owner(name, self._sources)) is not None}
-        for program in self.config.programs.values():
-            slots |= {f"{program.name}.{index}" for index in range(1, program.replicas + 1)}
-        known = [*self.config.programs, *self._groups, *slots]
+        written = {owner[0] for name in files if (owner := naming.owner(name, self._sources)) is not None}
+        configured = {slot for slots in named.slots(self.config).values() for slot in slots}
         for name in self._request.names:
-            if name not in known:
-                close = get_close_matches(name, known, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else f" (there are: {', '.join(self.config.programs)})"
-                raise Failure(f"no program, replica or group is named {name!r}{hint}", UNKNOWN_NAME)
+            if name not in {*self.config.programs, *self._groups, *configured, *written}:
+                raise named.unknown(name, self.config)
 
     def print(self, line: Line) -> None:
         """One line of output."""

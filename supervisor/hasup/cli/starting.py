@@ -1,6 +1,5 @@
 """What ``hasup start`` does."""
 
-import difflib
 import os
 import sys
 import time
@@ -8,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hasup.cli import background, statedir
-from hasup.cli.errors import UNKNOWN_NAME, Failure
 from hasup.cli.launch import acquire, assemble, become_guardian, running
 from hasup.cli.link import ask_again
 from hasup.cli.locate import state_dir
+from hasup.cli.named import unknown
 from hasup.cli.outcome import report
 from hasup.config import load
 from hasup.control.client import ControlClient
@@ -76,9 +75,7 @@ def _programs(config: Config, name: str) -> Sequence[str]:
     found = config.programs.get(program)
     if found is not None and number.isdigit() and 1 <= int(number) <= found.replicas:
         return (program,)
-    close = difflib.get_close_matches(name, [*config.programs, *config.groups], n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise Failure(f"there is no program, replica or group {name!r}{hint}", UNKNOWN_NAME)
+    raise unknown(name, config)
 
 
 def _dependencies(config: Config, program: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The page of ``hasup status``. No click here: scripts poll it, and an import costs more than all the rest."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ _LOOK: Final = {
     "completed": ("✔", "green"),
     "failed": ("✖", "red"),
 }
+_PLANNED: Final = re.compile("[;:] (restart|next try) in [0-9.]+ s$")  # as it was decided: what is left of it is shown
 _COLUMNS: Final = (
     Column("", gap=1),
     Column("NAME", longest=28),
@@ -67,20 +69,11 @@ def chosen(document: Document, names: Sequence[str]) -> Document:
 
 
 def _unknown(document: Document, names: Sequence[str]) -> Failure:
-    import difflib
+    from hasup.core.names import no_such
 
-    known = sorted(
-        {
-            name
-            for program in document["programs"]
-            for name in (program["name"], *program["groups"], *(r["name"] for r in program["replicas"]))
-        }
-    )
-    lines = []
-    for name in names:
-        close = difflib.get_close_matches(name, known, n=1)
-        lines.append(f"there is no program, replica or group {name!r}{f' (did you mean {close[0]}?)' if close else ''}")
-    return Failure("\n".join(lines), UNKNOWN_NAME)
+    slots = {program["name"]: [r["name"] for r in program["replicas"]] for program in document["programs"]}
+    groups = sorted({group for program in document["programs"] for group in program["groups"]})
+    return Failure("\n".join(no_such(name, slots, groups) for name in names), UNKNOWN_NAME)
 
 
 def page(document: Document, screen: Terminal, now: float) -> str:
@@ -179,9 +172,10 @@ def _note(replica: Document) -> str:
     """What is worth a line of its own: why it does not simply run, and what happens next."""
     parts = []
     well = replica["state"] in ("running", "completed") and (replica["ready"] or replica["state"] == "completed")
+    waits = replica["next_start_s"] is not None
     if not well or replica["degraded"]:
-        parts.append(replica["reason"])
-    if replica["next_start_s"] is not None:
+        parts.append(_PLANNED.sub("", replica["reason"]) if waits else replica["reason"])
+    if waits:
         parts.append(f"next try in {replica['next_start_s']:.1f} s")
     if replica["stuck"]:
         parts.append(f"processes {', '.join(map(str, replica['stuck']))} can't be killed")

@@ -37,11 +37,12 @@ def resolve(
         elif name in by_program.get(name.rpartition(".")[0], ()):
             found[name] = None
         else:
-            raise UnknownName(_no_such(name, by_program, groups))
+            raise UnknownName(no_such(name, by_program, groups))
     return tuple(found)
 
 
-def _no_such(name: str, by_program: Mapping[str, list[str]], groups: Mapping[str, Group]) -> str:
+def no_such(name: str, by_program: Mapping[str, Sequence[str]], groups: Iterable[str]) -> str:
+    """What to say of an unknown name. ``by_program``: the slots of each program."""
     shown = [program for program in by_program if ":" not in program]
     program, _, number = name.rpartition(".")
     if program in by_program and number.isdigit():

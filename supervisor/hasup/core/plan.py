@@ -38,6 +38,22 @@ class Plan:
         verb = {"started": "be started", "ready": "be ready", "completed": "complete"}[dependency.condition]
         return f"waits for {name} to {verb}{why}"
 
+    def is_settled(self, replica: Replica) -> bool:
+        """Whether it is as it was wanted, or had its first start; what waits in vain is as far as it gets by itself."""
+        if replica.state is State.WAITING and replica.wanted:
+            return replica.deadline is None and self._in_vain(self._programs[replica.program])
+        return replica.settled or not replica.wanted
+
+    def _in_vain(self, program: Program) -> bool:
+        """Whether something that it waits for had its own first start, and is not there."""
+        for name, dependency in program.depends_on.items():
+            replicas = self._replicas(name)
+            if not is_met(dependency.condition, replicas, self._programs[name].need) and all(
+                self.is_settled(replica) for replica in replicas
+            ):
+                return True
+        return False
+
     def may_stop(self, program: Program, at_rest: Callable[[str], bool]) -> bool:
         """Whether everything that needs ``program`` has been stopped, so that its turn has come."""
         if program.owner is not None:  # a dispatcher goes first: it drains what is open while its replicas live

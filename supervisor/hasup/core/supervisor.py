@@ -53,8 +53,12 @@ class Supervisor:
         return names.resolve(asked, self.replicas, self._roster.programs, self._roster.config.groups)
 
     def settled(self) -> bool:
-        """Whether every wanted replica is ready, completed, or failed its first start."""
-        return self._roster.unsettled == 0
+        """Whether every wanted replica is ready, completed, failed its first start, or waits for one that did."""
+        return self._roster.unsettled == 0 or all(map(self.is_settled, self.replicas.values()))
+
+    def is_settled(self, replica: Replica) -> bool:
+        """Whether a replica is not wanted, or ready, completed, failed its first start, or waits for one that did."""
+        return self._roster.plan.is_settled(replica)
 
     def is_rolling(self, programs: Iterable[str]) -> bool:
         """Whether a rolling restart of one of these programs is under way."""

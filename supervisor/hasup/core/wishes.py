@@ -19,15 +19,17 @@ def start(step: Step, by: str) -> None:
         _begin(step, f"started by {by}")
     elif replica.state is _S.STOPPING or (replica.state is _S.ABORTING and not replica.wanted):
         step.set(wanted=True, then_start=True, settled=False)
+    elif replica.state is _S.STARTING:
+        step.set(wanted=True, settled=False)
     else:
         step.set(wanted=True)
 
 
 def _begin(step: Step, why: str) -> None:
     """What is at rest begins anew, with a fresh budget; what is about to start does so at once, or in its turn."""
-    step.set(wanted=True, failures=0)
+    step.set(wanted=True, failures=0, settled=False)
     if step.replica.state in AT_REST:
-        step.set(history=(), settled=False)
+        step.set(history=())
     if not step.replica.admitted:
         launch(step, why)
 

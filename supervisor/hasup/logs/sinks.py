@@ -40,6 +40,7 @@ class Sinks:
         self._targets: dict[str, _Target] = {}
         self.patterns: dict[str, re.Pattern[str]] = {}
         self.beating: set[str] = set()
+        self._held: set[str] = set()
 
     def open(self, slot: str, stream: str, read_fd: int, file_name: str, spec: Logs) -> None:
         """Write what comes from ``read_fd`` to ``file_name`` ("null": nowhere); nothing when that is so already."""
@@ -50,7 +51,22 @@ class Sinks:
         formatter = None if spec.format == "raw" else Formatter(spec.format, slot, stream)
         opened = _Stream(self, self._loop, slot, stream, read_fd, target, formatter)
         self._streams[slot, stream] = opened
-        self._loop.add(read_fd, opened.ready, order=CONTROL)
+        if slot not in self._held:
+            self._loop.add(read_fd, opened.ready, order=CONTROL)
+
+    def hold(self, slot: str) -> None:
+        """Leave in the pipes what comes, until :meth:`release`."""
+        if slot not in self._held:
+            self._held.add(slot)
+            for stream in self._of(slot):
+                self._loop.remove(stream.fd)
+
+    def release(self, slot: str) -> None:
+        """Read on."""
+        if slot in self._held:
+            self._held.remove(slot)
+            for stream in self._of(slot):
+                self._loop.add(stream.fd, stream.ready, order=CONTROL)
 
     def close(self, slot: str) -> None:
         """Take what is left and stop; the descriptors stay the caller's."""
@@ -64,6 +80,7 @@ class Sinks:
             self._targets.pop(name).end()
         self.unexpect(slot)
         self.beating.discard(slot)
+        self._held.discard(slot)
 
     def drain(self, slot: str) -> None:
         """Take all that is in the slot's pipes now."""

@@ -226,6 +226,9 @@ class Core:
             self.cgroups.get(replica.name),
             lambda: self.spawner.environment(program, replica.index),
         )
+        # What it says before the guardian has told its pid waits where it is: nobody could say yet whose word it is.
+        for heard in (self.sinks, self.notify):
+            (heard.hold if replica.spawning else heard.release)(replica.name)
 
     def _tell_dispatcher(self, name: str) -> None:
         program = self.config.programs.get(name)

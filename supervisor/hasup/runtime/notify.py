@@ -43,6 +43,7 @@ class NotifySockets:
         self._belongs = belongs
         self._trouble = trouble
         self._sockets: dict[str, socket.socket] = {}
+        self._held: set[str] = set()
         self._refused: dict[str, int] = {}
         self._complained: dict[str, float] = {}
         self.on_fd_store: Callable[[str, Message, list[int]], None] = lambda _slot, _message, fds: _close(fds)
@@ -71,13 +72,32 @@ class NotifySockets:
         if opened is not None:
             self._loop.remove(opened.fileno())
             opened.close()
+            self._held.discard(slot)
             self._refused.pop(slot, None)
             self._complained.pop(slot, None)
 
+    def hold(self, slot: str) -> None:
+        """Leave in the socket what comes, until :meth:`release`."""
+        if slot not in self._held:
+            self._held.add(slot)
+            if slot in self._sockets:
+                self._loop.remove(self._sockets[slot].fileno())
+
+    def release(self, slot: str) -> None:
+        """Read on."""
+        if slot in self._held:
+            self._held.remove(slot)
+            if slot in self._sockets:
+                self._listen(slot)
+
     def _watch(self, slot: str, opened: socket.socket) -> None:
         opened.setblocking(False)
-        self._loop.add(opened.fileno(), lambda _mask: self._read(slot), order=SIGNS_OF_LIFE)
         self._sockets[slot] = opened
+        if slot not in self._held:
+            self._listen(slot)
+
+    def _listen(self, slot: str) -> None:
+        self._loop.add(self._sockets[slot].fileno(), lambda _mask: self._read(slot), order=SIGNS_OF_LIFE)
 
     def _read(self, slot: str) -> None:
         opened = self._sockets[slot]

@@ -14,6 +14,7 @@ import msgspec
 from hasup.control.server import LATER, ControlServer, Later, Peer
 from hasup.core import UnknownName
 from hasup.core.diff import Difference
+from hasup.core.words import signal_name
 from hasup.model import events as ev
 from hasup.model.actions import Note
 from hasup.model.spec import Config
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hasup.runtime.core import Core
 
 Answer = dict[str, Any]
+_NOT_ABOUT_TO_START = {State.STOPPED, State.COMPLETED, State.FAILED, State.WAITING}
 
 
 class Operator:
@@ -97,9 +99,9 @@ class Operator:
         }
 
     def _start(self, params: Answer, peer: Peer) -> Answer | Later:
-        slots = self._named(params)
+        slots = self._named(params) if params.get("names") else self._by_themselves()
         self._core.engine.feed(ev.Start(slots, by=_who(peer)))
-        return self._when(params, peer, slots, self._once(slots, _is_settled))
+        return self._when(params, peer, slots, self._once(slots, self._is_settled))
 
     def _stop(self, params: Answer, peer: Peer) -> Answer | Later:
         slots = self._named(params)
@@ -112,7 +114,8 @@ class Operator:
         self._core.engine.feed(ev.Restart(slots, by=_who(peer)))
 
         def done(replica: Replica) -> bool:
-            return replica.generation > before[replica.name] and _is_settled(replica)
+            begun = replica.generation > before[replica.name] or replica.state in _NOT_ABOUT_TO_START
+            return begun and self._is_settled(replica)
 
         return self._when(params, peer, slots, self._once(slots, done))
 
@@ -131,7 +134,7 @@ class Operator:
         def done() -> Answer | None:
             replicas = [r for r in self._core.supervisor.replicas.values() if r.program in wanted]
             counts = {name: sum(replica.program == name for replica in replicas) for name in wanted}
-            settled = all(_is_settled(replica) for replica in replicas if replica.wanted)
+            settled = all(map(self._is_settled, replicas))
             return _outcome(replicas) if settled and counts == wanted else None
 
         return self._when(params, peer, (), done)
@@ -143,7 +146,7 @@ class Operator:
         slots = self._named(params)
         self._core.engine.feed(ev.Roll(slots, by=_who(peer)))
         programs = {self._core.supervisor.replicas[slot].program for slot in slots}
-        settled = self._once(slots, _is_settled)
+        settled = self._once(slots, self._is_settled)
         return self._when(
             params, peer, slots, lambda: None if self._core.supervisor.is_rolling(programs) else settled()
         )
@@ -162,7 +165,7 @@ class Operator:
 
         def done() -> Answer | None:
             known = [r for r in self._core.supervisor.replicas.values() if r.program in touched]
-            if not all(_is_settled(replica) for replica in known):
+            if not all(map(self._is_settled, known)):
                 return None
             return _outcome(known) | {"summary": what}
 
@@ -183,7 +186,7 @@ class Operator:
                     {"op": "signal", "slot": slot, "generation": replica.generation, "signal": number, "scope": "main"},
                 )
                 sent.append(slot)
-        name = signal.Signals(number).name
+        name = signal_name(number)
         self._core.recorder.note(Note("signal", f"{_who(peer)} sent {name} to {', '.join(sent) or 'nobody'}"))
         return {"signalled": sent, "signal": name}
 
@@ -206,7 +209,7 @@ class Operator:
     def _settled(self, _params: Answer, peer: Peer) -> Later:
         def done() -> Answer | None:
             wanted = [r for r in self._core.supervisor.replicas.values() if r.wanted]
-            return _outcome(wanted) if all(_is_settled(replica) for replica in wanted) else None
+            return _outcome(wanted) if self._core.supervisor.settled() else None
 
         return self._wait(peer, done)
 
@@ -215,6 +218,14 @@ class Operator:
         return {"seq": self._core.recorder.seq}
 
     # --- helpers ----------------------------------------------------------------------------------------------------
+    def _is_settled(self, replica: Replica) -> bool:
+        return self._core.supervisor.is_settled(replica)
+
+    def _by_themselves(self) -> tuple[str, ...]:
+        """What a start without names starts."""
+        spec = self._core.supervisor.spec
+        return tuple(slot for slot in self._core.supervisor.resolve(()) if spec(slot).autostart)
+
     def _named(self, params: Answer) -> tuple[str, ...]:
         names = params.get("names", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -270,10 +281,6 @@ def summary(found: Difference) -> str:
 
 def _reply(peer: Peer, request: RequestId, result: Answer) -> Callable[[], None]:
     return lambda: peer.reply(request, result)
-
-
-def _is_settled(replica: Replica) -> bool:
-    return replica.settled or not replica.wanted
 
 
 def _outcome(replicas: Iterable[Replica]) -> Answer:

@@ -96,7 +96,7 @@ class StatusPage:
             reason=replica.reason,
             status_text=replica.status_text,
             degraded=replica.degraded,
-            settled=replica.settled,
+            settled=self._supervisor.is_settled(replica),
             stuck=replica.stuck,
         )
 

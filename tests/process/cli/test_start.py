@@ -192,10 +192,17 @@ def test_names_start_with_what_they_depend_on(site: Site, names: list[str], only
     assert site.ask("handed")["only"] == only
 
 
-@pytest.mark.parametrize("name", ["wbe", "web.2", "web.0", "web.x"])
-def test_unknown_names(site: Site, name: str) -> None:
-    said = f"hasup: there is no program, replica or group '{name}' (did you mean web?)\n"
-    assert site.hasup("start", "-d", name) == (4, "", said)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("wbe", "no program, replica or group is named 'wbe' (did you mean web?)"),
+        ("web.2", "web has no replica 2 (it has: web.1)"),
+        ("web.0", "web has no replica 0 (it has: web.1)"),
+        ("web.x", "no program, replica or group is named 'web.x' (did you mean web.1?)"),
+    ],
+)
+def test_unknown_names(site: Site, name: str, said: str) -> None:
+    assert site.hasup("start", "-d", name) == (4, "", f"hasup: {said}\n")
     assert not site.state_dir.exists()
 
 

@@ -227,6 +227,25 @@ def test_the_line_that_says_ready_is_seen_even_in_pieces(site):
     assert site.matches == [("web.1", "listening on :8000")]
 
 
+def test_what_is_held_waits_in_the_pipe(site):
+    site.sinks.hold("web.1")
+    before, after = site.open(), site.open(stream="stderr")
+    os.write(before, b"up\n")
+    os.write(after, b"up too\n")
+    site.loop.turn(0.0)
+    assert site.text() == b""
+    site.sinks.expect("web.1", "up")
+    site.sinks.release("web.1")
+    site.turn_until(lambda: site.text() == b"up\nup too\n", "both are written")
+    assert site.matches == [("web.1", "up")], "what came before it was listened for is heard"
+    site.sinks.hold("web.1")
+    os.write(before, b"more\n")
+    site.loop.turn(0.0)
+    assert site.text() == b"up\nup too\n"
+    site.sinks.close("web.1")
+    assert site.text().endswith(b"more\n"), "what is left is taken at the end"
+
+
 def test_output_as_a_sign_of_life(site):
     write_end = site.open()
     site.sinks.beat_on_output("web.1", True)

@@ -51,6 +51,16 @@ def open_files():
     return len(os.listdir("/proc/self/fd"))
 
 
+def test_what_is_held_waits_in_the_socket(site, loop):
+    site.sockets.hold("web.1")
+    with site.sender() as sender:
+        sender.send(b"READY=1")
+        loop.turn(0.0)
+        assert site.events == []
+        site.sockets.release("web.1")
+        loop.until(lambda: site.events == [Notified("web.1", ready=True)], "it is heard then")
+
+
 def test_messages_become_events(site, loop):
     with site.sender() as sender:
         sender.send(b"WATCHDOG=1")

@@ -142,7 +142,8 @@ def test_signal(place: Place) -> None:
 
 def test_a_signal_that_reaches_nobody_did_not_work(place: Place) -> None:
     place.answers(signal={"signalled": [], "signal": "SIGHUP"})
-    assert place.hasup("signal", "web", "HUP") == (1, "sent SIGHUP to nothing\n", "")
+    said = "hasup: nothing of web runs now: SIGHUP was sent to nobody; see: hasup status\n"
+    assert place.hasup("signal", "web", "HUP") == (1, "", said)
 
 
 @pytest.mark.parametrize("argv", [["restart", "wbe"], ["stop", "wbe"], ["start", "wbe"], ["signal", "wbe", "HUP"]])

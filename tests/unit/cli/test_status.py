@@ -18,7 +18,8 @@ SHOP = status(
         "web",
         replica("web.1", restarts=2, last=last("signal", "2026-01-31T11:55:00Z", signal="SIGKILL")),
         replica(
-            "web.2", "backoff", False, restarts=7, next_start_s=3.21, reason="exit code 3; failed 4 times in a row",
+            "web.2", "backoff", False, restarts=7, next_start_s=3.21,
+            reason="exit code 3; failed 4 times in a row; restart in 4.0 s",
             last=last("exit-code", "2026-01-31T11:59:58Z", 3),
         ),
         replica("web.3", "starting", False, uptime_s=0.42, reason="spawned, not ready yet", status_text="loading"),
@@ -183,8 +184,8 @@ def test_unknown_names(place: Place) -> None:
     assert place.hasup("status", "wbe", "web.1", "zzz") == (
         4,
         "",
-        "hasup: there is no program, replica or group 'wbe' (did you mean web?)\n"
-        "hasup: there is no program, replica or group 'zzz'\n",
+        "hasup: no program, replica or group is named 'wbe' (did you mean web?)\n"
+        "hasup: no program, replica or group is named 'zzz' (there are: web, db, migrate, mail)\n",
     )
 
 

@@ -190,3 +190,25 @@ def test_nothing_is_started_while_everything_ends():
     assert driver.asked(act.Spawn) == []
     driver.exits("web.1", None, signal=15)
     assert driver.exit_codes() == [0]
+
+
+def test_what_waits_for_a_failed_first_start_is_settled_too():
+    driver = Driver(
+        program("db", ready=Ready(notify=True), restart=Restart(delay=5.0, jitter=0.0)),
+        program("web", depends_on={"db": Dependency(condition="ready")}),
+        program("top", depends_on={"web": Dependency(condition="ready")}),
+    )
+    driver.tell(ev.Start(("db.1", "web.1", "top.1"), by="me"))
+    driver.spawned("db.1")
+    assert not driver.core.settled(), "db may yet become ready"
+    driver.exits("db.1")
+    assert driver.core.settled()
+    assert [driver.core.is_settled(driver[name]) for name in ("db.1", "web.1", "top.1")] == [True] * 3
+    driver.tell(ev.Start(("db.1", "web.1"), by="me"))
+    assert not driver.core.settled(), "somebody asked again: the next outcome is waited for"
+    driver.spawned("db.1")
+    driver.tell(ev.Notified("db.1", ready=True))
+    assert driver.state("web.1") is State.STARTING
+    driver.spawned("web.1")
+    driver.spawned("top.1")
+    assert driver.core.settled()
