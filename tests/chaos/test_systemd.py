@@ -190,3 +190,25 @@ def test_the_unit_is_well_formed(service):
     assert complaints == []
     rated = shop.machine.run("systemd-analyze", "security", "--no-pager", UNIT, check=False).stdout
     assert re.search(r"Overall exposure level for .*: \d", rated)
+
+
+def test_the_journal_gets_fields(service):
+    port = free_port()
+    shop = service(web(port))
+    shop.ctl("start", UNIT)
+    os_pid = shop.pids()["web.1"]
+    shop.machine.run("kill", "-KILL", str(os_pid))
+
+    def entries(*matches: str) -> list[dict]:
+        done = shop.machine.run("journalctl", "-o", "json", "-u", UNIT, *matches)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    found = until(lambda: entries("HASUP_REPLICA=web.1", "HASUP_TO=backoff"), "the crash in the journal")[0]
+    assert found["PRIORITY"] == "4"
+    assert found["SYSLOG_IDENTIFIER"] == "hasup"
+    assert found["MESSAGE"] == f"web.1: backoff: {found['HASUP_REASON']}"
+    assert "SIGKILL" in found["HASUP_REASON"]
+    answer(port)
+    printed = until(lambda: [e for e in entries() if "GET /" in e["MESSAGE"]], "what a program wrote")[0]
+    assert "web." in printed["MESSAGE"]
+    assert [e for e in entries() if "SIGKILL" in e["MESSAGE"] and "HASUP_EVENT" not in e] == [], "said once only"

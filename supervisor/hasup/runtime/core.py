@@ -10,6 +10,8 @@ from hasup.config import expand
 from hasup.core import Supervisor
 from hasup.core.diff import Difference
 from hasup.journal import Journal
+from hasup.logs import journald
+from hasup.logs.journald import Journald
 from hasup.logs.own import OwnLog
 from hasup.logs.sinks import Sinks
 from hasup.loop import Loop
@@ -84,7 +86,7 @@ class Core:
         state_dir = self.config.supervisor.state_dir
         log = OwnLog(os.path.join(state_dir, "logs", "hasup.log"), 10_000_000, 3)
         journal = Journal(os.path.join(state_dir, "journal.db"), lambda text: self.trouble("journal", text))
-        return log, journal, Recorder(journal, log)
+        return log, journal, Recorder(journal, [log, Journald()] if journald.listens(os.environ) else [log])
 
     def _sinks(self) -> Sinks:
         return Sinks(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from hasup.config import expand
+from hasup.logs import journald
 from hasup.model.spec import Config, Heartbeat, Listen, Logs, Program, Ready, Restart, Stop
 
 CONSOLE = ":console"
@@ -100,4 +101,8 @@ def _console_options(config: Config) -> dict[str, object]:
     except OSError:
         offsets = {}
     shown = [program for program in config.programs.values() if not program.internal]
-    return {"templates": [[p.name, p.logs.stdout, p.logs.stderr] for p in shown], "offsets": offsets}
+    return {
+        "templates": [[p.name, p.logs.stdout, p.logs.stderr] for p in shown],
+        "offsets": offsets,
+        "own": not journald.listens(os.environ),  # the core tells systemd's journal by itself, field by field
+    }

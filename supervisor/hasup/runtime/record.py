@@ -1,7 +1,7 @@
 """Every change with its reason, told once to the journal, hasup's own log, and whoever follows."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -31,9 +31,9 @@ class OwnLog(Protocol):
 class Recorder:
     """Turns changes and notes into numbered records and hands them on."""
 
-    def __init__(self, journal: Journal, log: OwnLog, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, journal: Journal, logs: Sequence[OwnLog], wall: Callable[[], float] = time.time) -> None:
         self._journal = journal
-        self._log = log
+        self._logs = logs
         self._wall = wall
         self.seq = journal.last_seq
         self.followers: list[Callable[[EventRecord], None]] = []
@@ -102,7 +102,8 @@ class Recorder:
     def _tell(self, level: str, record: EventRecord) -> None:
         self._journal.append(record)
         shown = {"replica": record.replica} if record.replica else {"program": record.program}
-        self._log.write(level, record.event, **shown, reason=record.reason, to=record.to)
+        for log in self._logs:
+            log.write(level, record.event, **shown, reason=record.reason, to=record.to)
         for follower in list(self.followers):
             follower(record)
 

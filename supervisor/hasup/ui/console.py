@@ -2,7 +2,8 @@
 
 An ordinary supervised process: a terminal that blocks blocks this process and nothing else. It reads the log files.
 The environment says what it shows and from where (``HASUP_CONSOLE``: JSON with ``templates``,
-``[[program, stdout, stderr], …]``, and ``offsets``, the sizes that the files had when hasup was started).
+``[[program, stdout, stderr], …]``, ``offsets``, the sizes that the files had when hasup was started, and ``own``,
+whether hasup's own log is shown too).
 """
 
 import json
@@ -32,6 +33,7 @@ class Console:
             for stream, template in (("stdout", stdout), ("stderr", stderr))
             if template not in naming.SPECIAL
         ]
+        self._own_shown = options.get("own", True)  # an older hasup, upgraded since, did not say
         self._colour = colour
         self._machine = machine
         self._width = max([5, *(len(program) + 2 for program, _, _ in options["templates"])])
@@ -39,7 +41,7 @@ class Console:
 
     def wanted(self, name: str) -> bool:
         """Whether a file is shown."""
-        return name == OWN or naming.owner(name, self._sources) is not None
+        return (name == OWN and self._own_shown) or naming.owner(name, self._sources) is not None
 
     def show(self, line: Line) -> str:
         """The text for one line, with its end."""
