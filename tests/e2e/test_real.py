@@ -246,3 +246,40 @@ def test_systemd_notify(hasup):
     replica = hasup.wait("app.1", "says what it does", lambda r: r["status_text"] == "5 jobs done")
     assert replica["ready"]
     assert any("READY=1" in event["reason"] for event in hasup.events(replica="app.1", to="running"))
+
+
+# --- libraries for the notify protocol ------------------------------------------------------------------------------
+SDNOTIFY = """
+import sdnotify, time
+n = sdnotify.SystemdNotifier(debug=True)
+n.notify("STATUS=by sdnotify")
+n.notify("READY=1")
+while True:
+    n.notify("WATCHDOG=1")
+    time.sleep(0.1)  # ten heartbeats a second
+"""
+CYSYSTEMD = """
+import time
+from cysystemd.daemon import Notification, notify
+notify(Notification.STATUS, "by cysystemd", return_exceptions=False)
+notify(Notification.READY, return_exceptions=False)
+while True:
+    notify(Notification.WATCHDOG, return_exceptions=False)
+    time.sleep(0.1)  # ten heartbeats a second
+"""
+
+
+@pytest.mark.parametrize(("library", "code"), [("sdnotify", SDNOTIFY), ("cysystemd", CYSYSTEMD)])
+def test_a_library_that_speaks_to_systemd(hasup, library, code):
+    pytest.importorskip(library)
+    hasup.write(code, "app.py")
+    hasup.start(f"""
+[programs.app]
+command = "{PYTHON} -u app.py"
+ready.notify = true
+heartbeat.timeout = "3s"
+""")
+    replica = hasup.wait("app.1", "says what it does", lambda r: r["status_text"] == f"by {library}")
+    assert replica["ready"]
+    hasup.run("signal", "app", "STOP")
+    hasup.wait("app.1", "its heartbeat is missed", lambda r: (r["last"] or {}).get("result") == "heartbeat")
