@@ -17,6 +17,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "logs": "Show what programs wrote.",
         "events": "Show what happened, and why.",
         "why": "Tell what happened to a program or replica last.",
+        "history": "Show when programs were up, as a bar.",
         "report": "Show how available programs were.",
     },
     "Set up": {

@@ -1,6 +1,7 @@
 """What commands on the past need: the journal, the configuration, and the time that is asked about."""
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,15 +38,15 @@ class Past(NamedTuple):
     groups: Mapping[str, tuple[str, ...]]
 
 
-def past(config: str | None, since: str | None, until: str | None) -> Past:
-    """Read the journal. Raises Failure, ConfigError."""
+def past(config: str | None, since: str | None, until: str | None, longest_s: float = math.inf) -> Past:
+    """Read the journal: from ``since``, else all that is known within ``longest_s``. Raises Failure, ConfigError."""
     path = os.path.join(state_dir(config, os.environ, os.getcwd()), JOURNAL_NAME)
     found, running = _configuration(config)
     now = time.time()
     end = now if until is None else min(now, when.parse(until, now))
     try:
         known = span(path) or (end, end)
-        begin = when.parse(since, now) if since is not None else min(known[0], end)
+        begin = when.parse(since, now) if since is not None else min(max(known[0], end - longest_s), end)
         if begin > end:
             raise Failure("--since is later than --until", USAGE)
         seen = now if running else known[1]
