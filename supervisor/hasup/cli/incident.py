@@ -106,7 +106,8 @@ def _is_trouble(event: EventRecord) -> bool:
 
 def _symptom(chosen: EventRecord, ended: EventRecord | None, begun: EventRecord) -> str:
     if ended is not None:
-        return str(ended.detail["result"])
+        gave_up = ended.to == "failed" and "gave up: " in ended.reason
+        return "limit" if gave_up else str(ended.detail["result"])
     if begun.event == "limit":
         return str(begun.detail.get("limit", "limit")).replace("_", "-")
     if _could_not_start(chosen):

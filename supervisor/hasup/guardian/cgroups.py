@@ -96,6 +96,11 @@ def kill(folder: str) -> bool:
     return True
 
 
+def counts_ooms(folder: str) -> bool:
+    """Whether the kernel counts in this folder whom it kills for want of memory."""
+    return os.path.exists(folder + "/memory.events")
+
+
 def oom_kills(folder: str) -> int:
     """How many processes of the folder the kernel has killed for want of memory; 0 where it does not count."""
     try:
@@ -103,6 +108,32 @@ def oom_kills(folder: str) -> int:
             return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
     except OSError:
         return 0
+
+
+class SharedOoms:
+    """The kernel's kills for want of memory in hasup's own folder, for slots whose folders have no counter: the memory
+    controller is handed down only where no process is, and hasup is in its own.
+
+    Each counted kill is claimed by one main process that ended by SIGKILL; what was counted before another one started
+    or ended by itself was some helper's.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = folder if folder is not None and counts_ooms(folder) else None
+        self._known = 0
+        self.settle()
+
+    def settle(self) -> None:
+        """What has been counted so far is nobody's any more."""
+        if self._folder is not None:
+            self._known = oom_kills(self._folder)
+
+    def claim(self) -> bool:
+        """Whether there was a kill that nobody has claimed yet; it is claimed by that."""
+        if self._folder is None or oom_kills(self._folder) <= self._known:
+            return False
+        self._known += 1
+        return True
 
 
 def remove_tree(folder: str) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hasup.guardian.cgroups import Cgroups
+from hasup.guardian.cgroups import Cgroups, SharedOoms, own_folder
 from hasup.guardian.clearing import Clearing
 from hasup.guardian.corelink import CoreLink, Packet
 from hasup.guardian.ending import Ending
@@ -33,6 +33,7 @@ class Guardian:
         self.slots: dict[str, Slot] = {}
         self.by_pid: dict[int, Slot] = {}
         self.cgroups = Cgroups(self.instance, options.get("cgroup", True))
+        self.ooms = SharedOoms(own_folder())
         self.core = CoreLink(loop, options, self.snapshot, self.frame)
         self.upgrade = Upgrade(self)
         self.ending = Ending(self)
@@ -185,6 +186,7 @@ class Guardian:
             return
         self.by_pid[pid] = slot
         slot.begin(generation, self.tree(slot.name, pid, cgroup), report)
+        self.ooms.settle()
         self.watch_report(slot)
 
     def tree(self, name: str, pid: int, cgroup: str | None) -> Tree:
@@ -252,7 +254,7 @@ class Guardian:
     def _main_ended(self, slot: Slot, status: int) -> None:
         if slot.phase == SPAWNING:  # its exec and its end came in the same turn
             self._exec_known(slot)
-        slot.end(status)
+        slot.end(status, self.ooms)
         if slot.error is not None:
             self._tell("spawn-failed", slot, cause=slot.error)
         else:

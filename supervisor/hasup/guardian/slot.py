@@ -72,7 +72,7 @@ class Slot:
         else:
             self.generation, self.pid, self.phase, self.exit, self.error = generation, None, EXITED, None, cause
 
-    def end(self, status: int) -> None:
+    def end(self, status: int, ooms: cgroups.SharedOoms) -> None:
         """Its main process was reaped with this wait status."""
         signalled = os.WIFSIGNALED(status)
         killed = signalled and os.WTERMSIG(status) == signal.SIGKILL
@@ -86,9 +86,17 @@ class Slot:
             "exit_code": None if signalled else os.WEXITSTATUS(status),
             "signal": os.WTERMSIG(status) if signalled else None,
             "core_dump": signalled and os.WCOREDUMP(status),
-            "oom": bool(killed and self.cgroup and cgroups.oom_kills(self.cgroup) > self.oom_before),
+            "oom": self._is_oom(ooms) if killed else False,
             "empty": self.empty,
         }
+        if not killed:
+            ooms.settle()
+
+    def _is_oom(self, ooms: cgroups.SharedOoms) -> bool:
+        """Whether the KILL that ended it was the kernel's, for want of memory."""
+        if self.cgroup is not None and cgroups.counts_ooms(self.cgroup):
+            return cgroups.oom_kills(self.cgroup) > self.oom_before
+        return ooms.claim()
 
     def stop_clearing(self) -> None:
         """Nothing is to be cleared any more."""

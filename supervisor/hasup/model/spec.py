@@ -121,13 +121,18 @@ class Limit(Table, frozen=True, kw_only=True):
 class Limits(Table, frozen=True, kw_only=True):
     """Bounds over the whole process tree of a replica."""
 
-    memory: Annotated[Limit | None, Option("Resident memory, in bytes", "size", minimum=1, shorthand="above")] = None
+    memory: Annotated[
+        Limit | None,
+        Option("Resident memory; what its processes share counts once", "size", minimum=1, shorthand="above"),
+    ] = None
     cpu: Annotated[
         Limit | None, Option("Processor time; 100% is one core", "percent", minimum=0.1, shorthand="above")
     ] = None
     open_files: Annotated[Limit | None, Option("Open descriptors", minimum=1, shorthand="above")] = None
     threads: Annotated[Limit | None, Option("Threads", minimum=1, shorthand="above")] = None
-    processes: Annotated[Limit | None, Option("Processes", minimum=1, shorthand="above")] = None
+    processes: Annotated[
+        Limit | None, Option("Processes, with those that ended and were not waited for", minimum=1, shorthand="above")
+    ] = None
     age: Annotated[Limit | None, Option("Time since its start", "duration", minimum=0.1, shorthand="above")] = None
 
 

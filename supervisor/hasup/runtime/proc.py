@@ -144,6 +144,30 @@ def usage(pids: Iterable[int], *, files: bool = False) -> Usage:
     return Usage(memory, threads, descriptors, ticks)
 
 
+def proportional(pids: Iterable[int]) -> int | None:
+    """Resident bytes of these processes, where what several share counts once (PSS); None where it can't be told.
+
+    The kernel walks all their memory for this, and may have to wait for a process in the middle of a page fault: it is
+    not asked about those that wait for a disk.
+    """
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                state = file.read().rpartition(b")")[2].split()[0]
+            if state == b"D":
+                return None
+            if state in (b"Z", b"X"):
+                continue
+            with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+                total += next((int(line.split()[1]) for line in file if line.startswith(b"Pss:")), 0) * 1024
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError:  # another user's, or a kernel without it
+            return None
+    return total
+
+
 def cpu_percent(before: Usage, after: Usage, seconds: float) -> float | None:
     """Processor time between two looks, 100 for one core; never negative.
 

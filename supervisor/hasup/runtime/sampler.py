@@ -7,10 +7,12 @@ from typing import NamedTuple
 from hasup.loop import Loop, Timer
 from hasup.model.events import Sampled
 from hasup.model.spec import Limit, Limits
-from hasup.runtime.proc import Table, Usage, age_of, cpu_percent, lifetime_percent, usage
+from hasup.runtime.look import zombies_of
+from hasup.runtime.proc import Table, Usage, age_of, cpu_percent, lifetime_percent, proportional, usage
 
 LONGEST_S = 5.0
 SHORTEST_S = 0.5
+_PSS_SHARE = 20  # counting shared pages takes long for large trees: no more than one part in so many of our time
 
 
 class Reading(NamedTuple):
@@ -25,7 +27,7 @@ class _Watched(NamedTuple):
     pid: int
     cgroup: str | None
     interval: float
-    files: bool
+    limits: Limits
 
 
 class Sampler:
@@ -38,12 +40,13 @@ class Sampler:
         self._due: dict[str, float] = {}
         self._before: dict[str, tuple[int, float, Usage]] = {}  # slot -> pid, when, what: of the samples
         self._shown: dict[str, tuple[int, float, Usage]] = {}  # the same, of what status showed
+        self._shared: dict[str, tuple[float, float]] = {}  # slot -> not counted again before, share of pages not shared
         self._timer: Timer | None = None
 
     def watch(self, slot: str, generation: int, pid: int, cgroup: str | None, limits: Limits) -> None:
         """Sample the tree of ``pid`` from now on."""
         interval = interval_for(limits)
-        self._watched[slot] = _Watched(generation, pid, cgroup, interval, limits.open_files is not None)
+        self._watched[slot] = _Watched(generation, pid, cgroup, interval, limits)
         self._due[slot] = _next_due(self._loop.now(), interval)
         self._arm()
 
@@ -52,6 +55,7 @@ class Sampler:
         if self._watched.pop(slot, None) is not None:
             del self._due[slot]
             self._before.pop(slot, None)
+            self._shared.pop(slot, None)
             self._arm()
 
     def measure(self, alive: Mapping[str, tuple[int, str | None]]) -> dict[str, Reading]:
@@ -84,24 +88,41 @@ class Sampler:
             watched = self._watched[slot]
             self._due[slot] = _next_due(now, watched.interval)
             try:
-                used = usage(table.tree(watched.pid, watched.cgroup), files=watched.files)
+                sample = self._sample(slot, watched, table, now)
             except OSError:  # no descriptors left, say: the next round may do better
                 continue
-            if used.processes == 0:
-                continue  # gone: its exit is on its way
-            share = _share(self._before, slot, watched.pid, now, used)
-            self._emit(
-                Sampled(
-                    slot,
-                    watched.generation,
-                    memory_bytes=used.memory_bytes,
-                    cpu_percent=share,
-                    processes=used.processes,
-                    threads=used.threads,
-                    open_files=used.open_files,
-                )
-            )
+            if sample is not None:
+                self._emit(sample)
         self._arm()
+
+    def _sample(self, slot: str, watched: _Watched, table: Table, now: float) -> Sampled | None:
+        """What the tree uses now; None when it is gone, and its exit on its way."""
+        limits = watched.limits
+        pids = table.tree(watched.pid, watched.cgroup)
+        used = usage(pids, files=limits.open_files is not None)
+        if used.processes == 0:
+            return None
+        return Sampled(
+            slot,
+            watched.generation,
+            memory_bytes=self._memory(slot, pids, used, limits.memory),
+            cpu_percent=_share(self._before, slot, watched.pid, now, used),
+            processes=used.processes + (zombies_of(pids) if limits.processes is not None else 0),
+            threads=used.threads,
+            open_files=used.open_files,
+        )
+
+    def _memory(self, slot: str, pids: list[int], used: Usage, limit: Limit | None) -> int:
+        """Resident memory. Where several processes are over the limit together, pages that they share count once."""
+        if limit is None or used.memory_bytes <= limit.above or used.processes < 2:
+            return used.memory_bytes
+        not_before, share = self._shared.get(slot, (0.0, 1.0))
+        began = self._loop.now()
+        if began >= not_before:
+            counted = proportional(pids)
+            share = 1.0 if counted is None else min(1.0, counted / used.memory_bytes)
+            self._shared[slot] = (began + _PSS_SHARE * (self._loop.now() - began), share)
+        return int(used.memory_bytes * share)
 
 
 def _share(memory: dict[str, tuple[int, float, Usage]], slot: str, pid: int, now: float, used: Usage) -> float | None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from hasup.runtime.look import is_python, look, zombies_of
+from tests.e2e.harness import state_of, until
 
 PARENT = """
 import os, socket, subprocess, sys, threading, time
@@ -35,6 +36,7 @@ def parent():
 
 def test_a_process_with_all_that_there_is(parent):
     port, child = map(int, parent.stdout.readline().split())
+    until(lambda: state_of(parent.pid) == "S", "it sleeps")
     found = look(parent.pid, within=60.0)
     assert found["pid"] == parent.pid
     assert found["state"].startswith("S")

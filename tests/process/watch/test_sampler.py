@@ -10,7 +10,7 @@ import pytest
 from hasup.loop import Loop
 from hasup.model.spec import Limit, Limits
 from hasup.runtime import sampler as sampling
-from hasup.runtime.proc import Table, Usage, cpu_percent, usage
+from hasup.runtime.proc import Table, Usage, cpu_percent, proportional, usage
 from hasup.runtime.sampler import Sampler, interval_for
 
 HOG = """
@@ -79,6 +79,58 @@ def test_on_demand(hog, loop):
     assert first.cpu_percent is not None, "over its whole life"
     assert first.memory_bytes > 2 * (30 << 20)
     assert sampler.measure({}) == {}
+
+
+FAMILY = """
+import os, subprocess, time
+hoard = bytearray(os.urandom(1 << 20)) * 64
+for _ in range(3):
+    if os.fork() == 0:
+        time.sleep(1000)
+ended = [subprocess.Popen(["true"]) for _ in range(5)]
+for each in ended:
+    os.waitid(os.P_PID, each.pid, os.WEXITED | os.WNOWAIT)
+os.write(1, b"there\\n")
+time.sleep(1000)
+"""
+
+
+@pytest.fixture
+def family():
+    process = subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "there\n"
+    yield process
+    for pid in Table().tree(process.pid, None):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def test_what_forked_processes_share_counts_once_when_it_matters(family, loop):
+    events = []
+    sampler = Sampler(loop, events.append)
+    sampler.watch("low.1", 1, family.pid, None, Limits(memory=Limit(above=100 << 20)))
+    sampler.watch("high.1", 1, family.pid, None, Limits(memory=Limit(above=1 << 30)))
+    loop.until(lambda: len(events) >= 4, "samples")
+    by_slot = {event.slot: event.memory_bytes for event in events}
+    assert by_slot["high.1"] > 4 * (64 << 20), "far from its limit: the cheap sum"
+    assert (64 << 20) < by_slot["low.1"] < 2 * (64 << 20)
+    assert proportional([family.pid]) is not None
+    assert proportional([2**22 + 1]) == 0
+    for slot in ("low.1", "high.1"):
+        sampler.unwatch(slot)
+
+
+def test_children_that_nobody_waited_for_count_as_processes(family, loop):
+    events = []
+    sampler = Sampler(loop, events.append)
+    sampler.watch("web.1", 1, family.pid, None, Limits(processes=Limit(above=1, for_=0.1)))
+    loop.until(lambda: events, "a sample")
+    assert events[0].processes == 1 + 3 + 5
+    sampler.unwatch("web.1")
 
 
 def test_out_of_descriptors(hog, loop, no_room):

@@ -470,3 +470,11 @@ def test_settled_is_ready_completed_or_failed_its_first_start():
     assert not driver.core.settled()
     driver.tell(ev.Stop(("a.1",)))
     assert driver.core.settled(), "what nobody wants is not waited for"
+
+
+def test_a_start_by_hand_of_what_backs_off_is_another_start_to_wait_for():
+    driver = Driver(program(restart=Restart(delay=50.0))).up()
+    driver.exits("web.1", 1)
+    assert driver["web.1"].settled
+    driver.tell(ev.Start(("web.1",)))
+    assert (driver.state("web.1"), driver["web.1"].settled) == (State.STARTING, False)
