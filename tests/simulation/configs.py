@@ -55,6 +55,7 @@ def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program])
         limits=_limits(chance),
         abort=spec.Abort(timeout=chance.choice([0.0, 1.0])),
         stop=spec.Stop(timeout=chance.choice([0.0, 1.0, 3.0]), command=("stop",) if chance.random() < 0.1 else ()),
+        hooks=_hooks(chance),
     )
 
 
@@ -94,6 +95,18 @@ def _health(chance: random.Random) -> spec.Health | None:
     if chance.random() > 0.2:
         return None
     return spec.Health(tcp="127.0.0.1:1", failures=chance.choice([1, 2, 4]), successes=chance.choice([1, 2]), slow=0.5)
+
+
+def _hooks(chance: random.Random) -> spec.Hooks:
+    if chance.random() > 0.3:
+        return spec.Hooks()
+    return spec.Hooks(
+        before_start=("x",) if chance.random() < 0.7 else (),
+        before_restart=("x",) if chance.random() < 0.5 else (),
+        on_ready=("x",) if chance.random() < 0.3 else (),
+        on_failed=("x",) if chance.random() < 0.3 else (),
+        timeout=chance.choice([0.3, 2.0, 30.0]),
+    )
 
 
 def _limits(chance: random.Random) -> spec.Limits:

@@ -74,10 +74,36 @@ class Life:
         self.hangs = self.ill = self.grows = None
 
 
+class Hook:
+    """One that runs before a start; what becomes of it is drawn when it begins."""
+
+    __slots__ = ("alive", "code", "ends", "generation", "hook", "obeys", "stuck_s")
+
+    def __init__(self, hook: str, generation: int, chance: random.Random, *, healthy: bool) -> None:
+        self.hook, self.generation = hook, generation
+        self.alive = True
+        self.ends: float | None = 0.1
+        self.code: int | None = 0
+        self.obeys = True
+        self.stuck_s = 0.0
+        if not healthy:
+            self.ends = chance.choice([0.001, 0.1, 0.1, 1.0, 10.0, None])
+            self.code = chance.choice([0, 0, 0, 1])
+            self.obeys = chance.random() < 0.7
+            self.stuck_s = chance.choice([0.0] * 5 + [8.0])
+
+    def heal(self) -> None:
+        """All is well from here on: what has not ended ends when it is told to."""
+        self.obeys, self.stuck_s = True, 0.0
+
+
 class Slot:
     """What the guardian knows of a slot."""
 
-    __slots__ = ("alive", "born", "clear_until", "empty", "error", "exit", "generation", "left", "life", "phase")
+    __slots__ = (
+        "alive", "born", "clear_until", "empty", "error", "exit", "generation", "hook", "left", "life", "passed",
+        "phase",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.generation = 0
@@ -90,6 +116,8 @@ class Slot:
         self.error: str | None = None
         self.born = 0.0
         self.life: Life | None = None
+        self.hook: Hook | None = None  # the one that runs, or ran last, before a start
+        self.passed: tuple[str, int] | None = None  # which one succeeded last, and before which generation
 
 
 class Guardian:
@@ -101,20 +129,26 @@ class Guardian:
         later: Callable[[float, Callable[[], None]], None],
         tell: Callable[[ev.Event], None],
         draw: Callable[[str], Life],
+        draw_hook: Callable[[str, int], Hook],
         born: Callable[[str, int], None],
     ) -> None:
         self.slots: dict[str, Slot] = {}
         self._now, self._later, self._tell, self._draw, self._born = now, later, tell, draw, born
+        self._draw_hook = draw_hook
 
     def empty(self) -> bool:
         """Whether nothing lives."""
-        return not any(slot.alive or slot.left for slot in self.slots.values())
+        return not any(slot.alive or slot.left or hook_lives(slot) for slot in self.slots.values())
 
     def carry_out(self, action: act.Action) -> None:
         """One order."""
         match action:
             case act.Spawn(slot, generation):
                 self._spawn(slot, generation)
+            case act.RunHook(slot, generation, hook) if hook.startswith("before"):
+                self._run_hook(slot, generation, hook)
+            case act.EndHook(slot, generation, hook, grace_s):
+                self.end_hook(slot, generation, hook, grace_s)
             case act.Signal(slot, generation, number):
                 self._signal(slot, generation, number)
             case act.RunStopCommand(slot, generation):
@@ -124,10 +158,17 @@ class Guardian:
             case act.Forget(slot):
                 known = self.slots.pop(slot, Slot())
                 check(not known.alive and not known.left, "P2: only what is empty is forgotten")
+                check(not hook_lives(known), "P2: nothing is forgotten while a hook of it runs")
 
     def news(self, name: str) -> list[ev.Event]:
         """The facts of a slot, as a new core is told them."""
         slot = self.slots[name]
+        hook = slot.hook
+        if hook is not None and not hook.alive:
+            return [*self._news(name, slot), _hook_ended(name, hook)]
+        return self._news(name, slot)
+
+    def _news(self, name: str, slot: Slot) -> list[ev.Event]:
         if slot.phase == "running":
             return [ev.Spawned(name, slot.generation, 1000 + slot.generation)]
         if slot.phase != "exited":
@@ -144,6 +185,7 @@ class Guardian:
         check(generation > slot.generation, "P1: a generation is spawned once")
         check(not slot.alive, "P1: never two")
         check(not slot.left, "P1: nothing of the last run is left")
+        check(not hook_lives(slot), "hooks: nothing is spawned while a hook runs that comes before it")
         slot.generation, slot.phase, slot.alive, slot.empty = generation, "spawning", True, False
         slot.exit = slot.error = slot.clear_until = None
         slot.born, slot.life = self._now(), self._draw(name)
@@ -199,6 +241,35 @@ class Guardian:
             slot.left = False
             self._cleared(name, slot)
 
+    # --- hooks before a start ---------------------------------------------------------------------------------------
+    def _run_hook(self, name: str, generation: int, kind: str) -> None:
+        slot = self.slots.setdefault(name, Slot())
+        check(generation > slot.generation, "hooks: one before a start comes before it")
+        check(not slot.alive and not slot.left, "hooks: nothing of the last run is left")
+        check(not hook_lives(slot), "hooks: one at a time")
+        hook = slot.hook = self._draw_hook(kind, generation)
+        if hook.ends is not None:
+            self._later(hook.ends, lambda: self._end_hook_now(name, hook, hook.code))
+
+    def end_hook(self, name: str, generation: int, kind: str, grace_s: float) -> None:
+        """See to it that nothing of it is left; always answered."""
+        hook = self.slots[name].hook if name in self.slots else None
+        if hook is None or not hook.alive or (hook.hook, hook.generation) != (kind, generation):
+            self._tell(ev.HookEnded(name, generation, kind, cause="it was ended"))
+            return
+        if grace_s > 0 and hook.obeys:
+            self._later(0.02, lambda: self._end_hook_now(name, hook, None))
+        self._later(grace_s + hook.stuck_s, lambda: self._end_hook_now(name, hook, None))
+
+    def _end_hook_now(self, name: str, hook: Hook, code: int | None) -> None:
+        slot = self.slots.get(name)
+        if slot is None or not hook.alive:
+            return
+        hook.alive, hook.code = False, code
+        if code == 0:
+            slot.passed = (hook.hook, hook.generation)
+        self._tell(_hook_ended(name, hook))
+
     # --- ending it --------------------------------------------------------------------------------------------------
     def _signal(self, name: str, generation: int, number: int) -> None:
         slot = self.slots.get(name)
@@ -241,3 +312,13 @@ class Guardian:
         slot.empty, slot.clear_until = True, None
         self._tell(ev.Emptied(name, slot.generation))
         return True
+
+
+def hook_lives(slot: Slot) -> bool:
+    """Whether a hook before a start runs."""
+    return slot.hook is not None and slot.hook.alive
+
+
+def _hook_ended(name: str, hook: Hook) -> ev.HookEnded:
+    cause = "" if hook.code == 0 else "it did not work"
+    return ev.HookEnded(name, hook.generation, hook.hook, exit_code=hook.code, cause=cause)

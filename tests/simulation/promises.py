@@ -12,13 +12,14 @@ from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Dependency, Program
 from hasup.model.state import Replica, Result, State
-from tests.simulation.guardian import check
+from tests.simulation.guardian import check, hook_lives
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
 BEFORE_REST = {State.STARTING, State.RUNNING}
+_NO_FAILURE = {Result.SUCCESS, Result.OPERATOR, Result.RELOAD}
 _DECODER = msgspec.json.Decoder(Replica)
 
 
@@ -30,6 +31,7 @@ class Promises:
         self._shadow: dict[str, Replica] = {}  # what the guardian's blobs say
         self._unsent: dict[str, Replica | None] = {}
         self._spawned: deque[float] = deque()
+        self._begun: dict[str, int] = {}  # the last start of each slot
         self._blind_until = 0.0
         self._restarts: dict[str, list[float]] = {}
         self._counted: dict[str, list[float]] = {}  # the same, in a frame that is not sent yet
@@ -56,6 +58,7 @@ class Promises:
             old = before.get(known.name)
             if old is not None:
                 self._restart(old, known, event)
+                self._recovers(old, known, actions)
         self._obeyed(event, before)
         self._groups(before, changed, actions)
         self._order_of_stops(event, actions)
@@ -106,7 +109,8 @@ class Promises:
             )
             check(r.deadline is None and not r.then_start, f"P3: {name} is {r.state}, with something to come")
         elif r.state is State.STARTING:
-            check(r.deadline is not None and (r.spawning or r.pid is not None), f"P3: {name} starts, with no timer")
+            comes = r.spawning or r.pid is not None or r.hook is not None
+            check(r.deadline is not None and comes, f"P3: {name} starts, with no timer")
         elif r.state is State.RUNNING:
             check(r.pid is not None, f"P3: {name} runs, without a process")
             if self.world.core.spec(name).heartbeat is not None and not self.world.core.stopping:
@@ -116,7 +120,11 @@ class Promises:
             if r.deadline is None and not self.world.core.stopping:
                 check(self._unmet(self.world.core.spec(name)), f"P3: {name} waits for nothing")
         else:
-            check(r.deadline is not None or r.clearing, f"P3: {name} is {r.state}, with no timer")
+            check(r.deadline is not None or r.clearing or r.hook, f"P3: {name} is {r.state}, with no timer")
+        if r.hook is not None:
+            check(r.state in (State.STARTING, State.STOPPING), f"hooks: {name} is {r.state} while {r.hook} runs")
+            check(r.pid is None and not r.spawning and r.tree_empty, f"hooks: {name} lives while {r.hook} runs")
+            check(not r.clearing, f"hooks: {name} is cleared while {r.hook} runs")
         check(r.ready <= (r.state is State.RUNNING), f"{name} is {r.state} and ready")
         check(not r.admitted or r.deadline is not None, f"{name} has had its turn, and does not take it")
 
@@ -162,8 +170,11 @@ class Promises:
     def sent(self, actions: Iterable[act.Action]) -> None:
         """A frame was carried out."""
         for action in actions:
-            if isinstance(action, act.Spawn):
+            if isinstance(action, act.Spawn | act.RunHook) and self._begun.get(action.slot, 0) < action.generation:
+                self._begun[action.slot] = action.generation  # a start begins with its first hook
                 self._spawned.append(self.world.now)
+            if isinstance(action, act.Spawn):
+                self._gated(action)
                 if self._must_spawn.get(action.slot, action.generation) < action.generation:
                     del self._must_spawn[action.slot]
         rate, now = self.world.config.supervisor.restart_rate, self.world.now
@@ -174,6 +185,24 @@ class Promises:
                 len(self._spawned) <= 2 * rate,
                 f"P4: {len(self._spawned)} starts in a second, the rate is {rate}",
             )
+
+    def _gated(self, spawn: act.Spawn) -> None:
+        """A process comes only after the hooks that come before it."""
+        if self.world.program(spawn.slot).hooks.before_start:
+            passed = self.world.guardian.slots[spawn.slot].passed
+            check(passed == ("before_start", spawn.generation), f"hooks: {spawn.slot} starts without its hook")
+
+    def _recovers(self, old: Replica, new: Replica, actions: Iterable[act.Action]) -> None:
+        """After a failure comes ``before_restart``, and then ``before_start``."""
+        program = self.world.core.spec(new.name)
+        hooks = [a.hook for a in actions if isinstance(a, act.RunHook) and a.slot == new.name and "before" in a.hook]
+        told = old.state in (State.STOPPED, State.BACKOFF, State.FAILED) and not old.admitted  # else it may be either
+        if new.generation == old.generation or not told:
+            return
+        failed = old.state is not State.STOPPED and old.last is not None and old.last.result not in _NO_FAILURE
+        first = "before_restart" if failed and program.hooks.before_restart else "before_start"
+        if getattr(program.hooks, first):
+            check(hooks == [first] and new.hook == first, f"hooks: {new.name} starts with {hooks}, not {first}")
 
     def reconfigured(self) -> None:
         """Restarts under other rules do not count."""
@@ -317,6 +346,11 @@ class Promises:
                 continue
             alive = child is not None and child.alive and child.generation == r.generation
             check((r.pid is not None or r.spawning) == alive, f"P3: what {name} is, and what is known of it")
+            runs = (child.hook.hook, child.hook.generation) if child is not None and hook_lives(child) else None
+            check(
+                runs == (None if r.hook is None else (r.hook, r.generation)),
+                f"hooks: {name} waits for {r.hook}, but {runs} runs",
+            )
             left = child is not None and (child.alive or child.left)
             check(not r.tree_empty or not left, f"P1: {name} is not empty, but called so")
             if r.clearing:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from hasup.core import ending, fates, limits, replica, restart, signs, wishes
+from hasup.core import ending, fates, hooks, limits, replica, restart, signs, wishes
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
@@ -223,6 +223,47 @@ def stops_are_not_obeyed_after_a_hang(patch):
     wrap(patch, wishes, "stop", deaf)
 
 
+def hooks_gate_nothing(patch):
+    def both(go_on, step, hook):
+        go_on(step, hook)
+        if hook is not None:
+            step.act(act.Spawn(step.replica.name, step.replica.generation))
+
+    wrap(patch, Step, "_go_on", both)
+
+
+def hooks_that_fail_are_taken_for_success(patch):
+    wrap(patch, replica, "hook_ended", lambda ended, step, event: ended(step, replace(event, exit_code=0)))
+
+
+def old_hooks_are_believed(patch):
+    wrap(
+        patch, replica, "hook_ended",
+        lambda ended, step, event: ended(step, replace(event, generation=step.replica.generation)),
+    )  # fmt: skip
+
+
+def hooks_have_no_timer(patch):
+    def forever(go_on, step, hook):
+        go_on(step, hook)
+        if hook is not None:
+            step.set(deadline=None)
+
+    wrap(patch, Step, "_go_on", forever)
+
+
+def a_stop_leaves_the_hook_alone(patch):
+    def deaf(clear, step, grace_s=0.0):
+        if step.replica.hook is None:
+            clear(step, grace_s)
+
+    wrap(patch, Step, "clear", deaf)
+
+
+def nobody_recovers(patch):
+    patch.setattr(hooks, "first_gate", lambda program, known: hooks.next_gate(program, "before_restart"))
+
+
 def events_are_lost(patch):
     def lossy(handle, self, event, now):
         return [] if isinstance(event, ev.Emptied) else handle(self, event, now)
@@ -239,6 +280,8 @@ PLANTED = [
     the_exit_code_is_lost, hasup_ends_too_early, no_reason, a_change_is_not_told, no_heartbeat_is_awaited,
     no_grace_after_a_stall, groups_take_nobody_along, surplus_stays, a_deadline_that_moved_to_earlier_is_missed,
     limits_are_not_looked_at, a_hang_is_not_ended, stops_are_not_obeyed_after_a_hang, events_are_lost,
+    hooks_gate_nothing, hooks_that_fail_are_taken_for_success, old_hooks_are_believed, hooks_have_no_timer,
+    a_stop_leaves_the_hook_alone, nobody_recovers,
 ]  # fmt: skip
 
 

@@ -17,14 +17,14 @@ from hasup.model import events as ev
 from hasup.model.spec import Limits, Program
 from hasup.model.state import State
 from tests.simulation.configs import changed_config, random_config
-from tests.simulation.guardian import Broken, Guardian, Life, check
+from tests.simulation.guardian import Broken, Guardian, Hook, Life, check
 from tests.simulation.promises import Promises
 
 STEPS = 16
 TICK_S = 0.7  # signs of life, probes and samples
 CORE_DIES = 0.006  # at each frame
 MOST_CORES = 6
-_FOR_GUARDIAN = (act.Spawn, act.Signal, act.RunStopCommand, act.ClearTree, act.Forget)
+_FOR_GUARDIAN = (act.Spawn, act.RunHook, act.EndHook, act.Signal, act.RunStopCommand, act.ClearTree, act.Forget)
 
 
 class Reload(ev.Event, frozen=True):
@@ -39,7 +39,7 @@ class World:
         self.config = random_config(chance)
         self._removed: dict[str, Program] = {}  # as they were last
         self.now = 100.0
-        self.guardian = Guardian(lambda: self.now, self.later, self._send, self._draw, self._born)
+        self.guardian = Guardian(lambda: self.now, self.later, self._send, self._draw, self._draw_hook, self._born)
         self.blobs: dict[str, str] = {}
         self.healthy = False
         self.ended: int | None = None
@@ -75,6 +75,8 @@ class World:
         for name, slot in self.guardian.slots.items():
             if slot.life is not None:
                 slot.life.heal(task=name in self.core.replicas and self.core.spec(name).kind == "task")
+            if slot.hook is not None:
+                slot.hook.heal()
         for _ in range(40):
             self.advance(8.0)
             if self.ended is not None or self.core.stopping or self.promises.unwell() is None:
@@ -162,6 +164,8 @@ class World:
         generation = self.guardian.slots[name].generation - 1
         if generation > 0:
             for event in (
+                ev.HookEnded(name, generation, "before_start", exit_code=0),
+                ev.HookEnded(name, generation, "before_restart", exit_code=1, cause="old news"),
                 ev.Exited(name, generation, exit_code=1),
                 ev.Emptied(name, generation),
                 ev.SpawnFailed(name, generation, "old news"),
@@ -312,6 +316,7 @@ class World:
         snapshot = {name: self.guardian.news(name) for name in self.guardian.slots}
         for name, news in snapshot.items():
             if name not in self.core.replicas and name in self.guardian.slots:
+                self._end_hook_of(name)
                 self.guardian.clear(name, self.guardian.slots[name].generation, 0.0)
             for event in news:
                 self.tell(event)
@@ -322,6 +327,12 @@ class World:
         for name, slot in self.guardian.slots.items():
             if name not in self.core.replicas:
                 slot.alive = slot.left = False
+                self._end_hook_of(name)
+
+    def _end_hook_of(self, name: str) -> None:
+        hook = self.guardian.slots[name].hook
+        if hook is not None:
+            hook.alive = False
 
     def _send(self, event: ev.Event) -> None:
         """News of the guardian: under way to the core, in order."""
@@ -345,16 +356,19 @@ class World:
             self.promises.arrived([slot])
 
     # --- children ---------------------------------------------------------------------------------------------------
-    def _program(self, slot: str) -> Program:
+    def program(self, slot: str) -> Program:
         name = slot.partition(".")[0]
         return self.config.programs.get(name) or self._removed[name]
 
     def _draw(self, slot: str) -> Life:
-        return Life(self.chance, healthy=self.healthy, task=self._program(slot).kind == "task")
+        return Life(self.chance, healthy=self.healthy, task=self.program(slot).kind == "task")
+
+    def _draw_hook(self, hook: str, generation: int) -> Hook:
+        return Hook(hook, generation, self.chance, healthy=self.healthy)
 
     def _born(self, slot: str, generation: int) -> None:
         """A child runs: its signs of life begin."""
-        program, life = self._program(slot), self.guardian.slots[slot].life
+        program, life = self.program(slot), self.guardian.slots[slot].life
         if life is not None and life.ready is not None and (program.ready.notify or program.ready.log):
             says: ev.Event = (
                 ev.Notified(slot, ready=True) if program.ready.notify else ev.LogMatched(slot, generation, "x")
@@ -380,7 +394,7 @@ class World:
             self.tell(event)
 
     def _seen(self, slot: str, generation: int, state: State, age: float, life: Life) -> list[ev.Event]:
-        program, events = self._program(slot), list[ev.Event]()
+        program, events = self.program(slot), list[ev.Event]()
         if state is State.STARTING and program.ready.tcp:
             ok = life.ready is not None and life.ready <= age
             events.append(ev.ProbeResult(slot, generation, "ready", ok, detail="connection refused"))

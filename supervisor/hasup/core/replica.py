@@ -95,6 +95,29 @@ def spawn_failed(step: Step, event: ev.SpawnFailed) -> None:
         ended(step, f"could not be started: {event.cause}", succeeded=False)
 
 
+def hook_ended(step: Step, event: ev.HookEnded) -> None:
+    """The hook before its start ended, by itself or because it had to."""
+    replica = step.replica
+    if event.generation != replica.generation or event.hook != replica.hook:
+        return
+    if replica.state is _S.STOPPING:
+        step.set(hook=None)
+        if replica.failing is not None:
+            step.set(last=_hook_run(step, event, replica.failing, replica.failing_detail))
+        at_rest(step)
+    elif event.exit_code == 0 and replica.wanted and not step.ending:
+        step.hook_done()
+    else:
+        failure = f"its {event.hook} hook failed: {event.cause}"
+        step.set(hook=None, last=_hook_run(step, event, Result.HOOK_FAILED, failure))
+        ended(step, failure, succeeded=False)
+
+
+def _hook_run(step: Step, event: ev.HookEnded, result: Result, detail: str) -> LastRun:
+    name = signal_name(event.signal) if event.signal is not None else None
+    return LastRun(result, event.exit_code, name, detail=detail, at=step.now)
+
+
 def waits_for_sign(program: Program) -> bool:
     """Whether readiness is more than staying alive for a while."""
     ready = program.ready
@@ -112,6 +135,7 @@ def become_ready(step: Step, why: str) -> None:
         heartbeat_due=next_beat(step),
         probe_failures=0,
     )
+    step.run_hook("on_ready")
 
 
 def next_beat(step: Step) -> float | None:
@@ -133,7 +157,9 @@ def ask_to_end(step: Step, why: str, failing: Result | None = None, detail: str 
     stop = step.program.stop
     step.enter(_S.STOPPING, why, deadline=step.now + stop.timeout, failing=failing, failing_detail=detail)
     replica = step.replica
-    if stop.command and replica.pid is not None:
+    if replica.hook is not None:
+        step.clear(stop.timeout)
+    elif stop.command and replica.pid is not None:
         step.act(RunStopCommand(replica.name, replica.generation))
     else:  # also with no pid yet: the guardian carries orders out one by one, so the spawn comes before this
         step.act(Signal(replica.name, replica.generation, number_of(stop.signal), scope="group", cont=True))
@@ -177,7 +203,11 @@ def _killed(step: Step) -> Result | None:
 
 def _start_is_over(step: Step) -> None:
     replica = step.replica
-    if replica.spawning:  # not even executed: the guardian is behind; its answer decides
+    if replica.hook is not None:
+        detail = f"its {replica.hook} hook took longer than {step.program.hooks.timeout:g} s"
+        step.enter(_S.STOPPING, f"{detail}; killed", failing=Result.HOOK_FAILED, failing_detail=detail)
+        step.clear()
+    elif replica.spawning:  # not even executed: the guardian is behind; its answer decides
         step.set(deadline=step.now + step.program.ready.timeout)
     elif waits_for_sign(step.program):
         last = f" ({replica.failing_detail})" if replica.failing_detail else ""
@@ -275,7 +305,14 @@ def ended(step: Step, what: str, *, succeeded: bool) -> None:
             step.set(last=gave_up(replica.last, what, step.now))
     elif replica.then_start:  # restarted by somebody while it was hung
         reason = f"{what}; started again, as asked"
-        step.enter(_S.BACKOFF, reason, deadline=step.now, restarts=replica.restarts + 1, **_OVER)
+        step.enter(
+            _S.BACKOFF,
+            reason,
+            deadline=step.now,
+            restarts=replica.restarts + 1,
+            recover=not succeeded,
+            **_OVER,
+        )
         step.restarted = True
     else:
         _by_policy(step, what, succeeded)
@@ -295,6 +332,8 @@ def _by_policy(step: Step, what: str, succeeded: bool) -> None:
     reason = f"{what}; {verdict.reason}"
     if verdict.delay is not None:
         _again_after(step, reason, verdict, verdict.delay)
+        if not succeeded:
+            _has_failed(step)
     elif verdict.gave_up is None:
         for_good(step, _S.COMPLETED if succeeded else _S.FAILED, reason)
     elif for_good(step, _S.FAILED, reason):
@@ -318,6 +357,12 @@ def _again_after(step: Step, reason: str, verdict: restart.Verdict, delay: float
     step.failed = step.restarted = True
 
 
+def _has_failed(step: Step) -> None:
+    """Before it is started again comes its recovery."""
+    step.set(recover=True)
+    step.run_hook("on_failed")
+
+
 def for_good(step: Step, state: State, reason: str) -> bool:
     """It ended and is not started again by itself; with an essential program everything ends.
 
@@ -326,6 +371,8 @@ def for_good(step: Step, state: State, reason: str) -> bool:
     if not is_clear(step, reason):
         return False
     step.enter(state, reason, settled=True, **_OVER)
+    if state is _S.FAILED:
+        _has_failed(step)
     if step.program.essential:
         step.shutdown = f"{step.replica.name} is essential: {reason}"
     return True
@@ -384,7 +431,11 @@ def afresh(step: Step) -> None:
     replica = step.replica
     if replica.heartbeat_due is not None:
         step.set(heartbeat_due=next_beat(step))
-    if replica.state is _S.STARTING and replica.deadline is not None and waits_for_sign(step.program):
+    if (
+        replica.state is _S.STARTING
+        and replica.deadline is not None
+        and (replica.hook is not None or waits_for_sign(step.program))
+    ):
         step.set(deadline=max(replica.deadline, step.now + min(AFRESH_S, step.program.ready.timeout)))
     if replica.probe_failures:
         step.set(probe_failures=0)

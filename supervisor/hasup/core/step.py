@@ -5,8 +5,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from hasup.core import hooks
 from hasup.core.transitions import MOVES
-from hasup.model.actions import Action, Changed, ClearTree, Spawn
+from hasup.model.actions import Action, Changed, ClearTree, EndHook, RunHook, Spawn
 from hasup.model.spec import Program
 from hasup.model.state import Replica, State
 
@@ -56,6 +57,8 @@ class Step:
             changes.setdefault("ready", False)
             changes.setdefault("heartbeat_due", None)
             changes.setdefault("degraded", False)
+        if state in (State.STOPPED, State.COMPLETED):
+            changes.setdefault("recover", False)
         self.set(state=state, reason=reason, since=self.now, deadline=deadline, **changes)
         self.tell(event, reason, old)
 
@@ -94,25 +97,29 @@ class Step:
         self.actions.append(action)
 
     def clear(self, grace_s: float = 0.0) -> None:
-        """See to it that nothing of the last run is left."""
-        self.set(clearing=True)
-        self.act(ClearTree(self.replica.name, self.replica.generation, grace_s))
+        """See to it that nothing of the last run is left, or of the hook that runs before the next."""
+        replica = self.replica
+        if replica.hook is not None:
+            self.act(EndHook(replica.name, replica.generation, replica.hook, grace_s))
+        else:
+            self.set(clearing=True)
+            self.act(ClearTree(replica.name, replica.generation, grace_s))
 
     def spawn(self, why: str) -> None:
-        """Start the next generation now."""
+        """Start the next generation now: first the hooks that come before, then the process."""
         replica = self.replica
         assert replica.tree_empty, f"{replica.name}: something is left of generation {replica.generation}"
         assert replica.pid is None
         assert replica.wanted
         assert not self.ending
         assert not replica.spawning
+        assert replica.hook is None
+        hook = hooks.first_gate(self.program, replica)
         self.enter(
             State.STARTING,
-            why,
+            why if hook is None else f"{why}; its {hook} hook runs",
             generation=replica.generation + 1,
-            spawning=True,
-            tree_empty=False,
-            clearing=False,
+            recover=False,
             started=self.now,
             ready_since=None,
             failing=None,
@@ -125,6 +132,29 @@ class Step:
             watchdog_s=None,
             leaving=False,
             over_since={},
-            deadline=self.now + self.program.ready.timeout,
         )
-        self.act(Spawn(replica.name, self.replica.generation))
+        self._go_on(hook)
+
+    def hook_done(self) -> None:
+        """The hook before the start succeeded: now the next one, or the process."""
+        done = self.replica.hook
+        assert done is not None
+        following = hooks.next_gate(self.program, done)
+        self.set(hook=None)
+        self.explain("hook", f"its {done} hook succeeded" + (f"; its {following} hook runs" if following else ""))
+        self._go_on(following)
+
+    def _go_on(self, hook: str | None) -> None:
+        if hook is not None:
+            self.set(hook=hook, deadline=self.now + self.program.hooks.timeout)
+            self.run_hook(hook)
+        else:
+            deadline = self.now + self.program.ready.timeout
+            self.set(spawning=True, tree_empty=False, clearing=False, started=self.now, deadline=deadline)
+            self.act(Spawn(self.replica.name, self.replica.generation))
+
+    def run_hook(self, hook: str) -> None:
+        """Run this hook if there is one."""
+        replica = self.replica
+        if getattr(self.program.hooks, hook):
+            self.act(RunHook(replica.name, replica.generation, hook, hooks.facts(replica, hook)))

@@ -130,6 +130,8 @@ class Supervisor:
                 return self._known((slot,), lambda step: replica.spawn_failed(step, event))
             case ev.Emptied(slot):
                 return self._known((slot,), lambda step: replica.emptied(step, event))
+            case ev.HookEnded(slot):
+                return self._known((slot,), lambda step: replica.hook_ended(step, event))
             case ev.LogMatched(slot):
                 return self._known((slot,), lambda step: signs.log_matched(step, event))
             case ev.Stuck(slot):

@@ -18,8 +18,8 @@ MOVES: dict[State, dict[State, str]] = {
     },
     _S.STARTING: {
         _S.RUNNING: "ready",
-        _S.BACKOFF: "ended, or could not be executed",
-        _S.STOPPING: "stop, restart, start timeout, limit, or ended for good and left something",
+        _S.BACKOFF: "ended, could not be executed, or a hook failed",
+        _S.STOPPING: "stop, restart, start or hook timeout, limit, or ended for good and left something",
         _S.ABORTING: "hung",
         _S.COMPLETED: "ended, and must not be restarted",
         _S.FAILED: "ended, and gave up",

@@ -35,6 +35,24 @@ class RunStopCommand(Action, frozen=True):
     generation: int
 
 
+class RunHook(Action, frozen=True):
+    """Run a hook of the slot; ``facts`` come on top of its environment. One before a start is answered by HookEnded."""
+
+    slot: str
+    generation: int
+    hook: str
+    facts: dict[str, str]
+
+
+class EndHook(Action, frozen=True):
+    """End a hook before a start: ask it to, wait ``grace_s``, then KILL its whole tree; then HookEnded."""
+
+    slot: str
+    generation: int
+    hook: str
+    grace_s: float = 0.0
+
+
 class ClearTree(Action, frozen=True):
     """See to it that nothing of the slot's tree is left: wait ``grace_s``, then KILL until it is so; then Emptied."""
 

@@ -54,6 +54,20 @@ class Stuck(Event, frozen=True):
     pids: tuple[int, ...]
 
 
+class HookEnded(Event, frozen=True):
+    """A hook before a start ended, and nothing of it is left; ``cause`` says in words why it failed, "" if it did not.
+
+    It succeeded when ``exit_code`` is 0; None: it was killed, or could not be run.
+    """
+
+    slot: str
+    generation: int  # the start that it was to come before
+    hook: str
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: str = ""
+
+
 # --- signs of life -----------------------------------------------------------------------------------------------
 class Beat(Event, frozen=True):
     """A sign of life from the configured source of the heartbeat."""

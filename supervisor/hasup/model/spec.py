@@ -210,14 +210,16 @@ class Reload(Table, frozen=True, kw_only=True):
 
 
 class Hooks(Table, frozen=True, kw_only=True):
-    """Commands at the turns of a replica's life."""
+    """Commands at the turns of a replica's life: see how-to/hooks.md."""
 
     before_start: Annotated[
         tuple[str, ...], Option("Runs before each start; its failure is a failed start", "command")
     ] = ()
-    before_restart: Annotated[tuple[str, ...], Option("Runs after a failure, before the next start", "command")] = ()
+    before_restart: Annotated[
+        tuple[str, ...], Option("Runs after a failure, before the next start; its failure is a failed start", "command")
+    ] = ()
     on_ready: Annotated[tuple[str, ...], Option("Runs when the replica becomes ready", "command")] = ()
-    on_failed: Annotated[tuple[str, ...], Option("Runs when the replica fails", "command")] = ()
+    on_failed: Annotated[tuple[str, ...], Option("Runs when the replica fails or gives up", "command")] = ()
     timeout: Annotated[
         float, Option("A hook that takes longer is killed and counts as failed", "duration", minimum=0.05)
     ] = 30.0

@@ -12,7 +12,7 @@ class State(StrEnum):
 
     STOPPED = "stopped"  # not wanted
     WAITING = "waiting"  # wanted; a dependency is not there yet, or a schedule is not due
-    STARTING = "starting"  # spawned, not ready
+    STARTING = "starting"  # spawned, not ready; or a hook runs before that
     RUNNING = "running"  # ready, or ready once: the flag says whether now
     ABORTING = "aborting"  # found hung: abort signal sent, then KILL
     BACKOFF = "backoff"  # failed; the delay is running, or what is left of it is being cleared away
@@ -94,6 +94,8 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     over_since: dict[str, float] = {}  # limit -> over it since; hasup.core.limits.FIRED once it fired
     then_start: bool = False  # stopping for a restart: start again when the tree is empty
     admitted: bool = False  # it has had its turn under restart_rate, which comes at the deadline
+    hook: str | None = None  # the hook that runs before its start; while it is being ended, too
+    recover: bool = False  # it failed, and before_restart has not run since
     settled: bool = False  # was ready, completed or failed its first start since it was wanted (start -d)
 
     @property

@@ -27,6 +27,7 @@ from hasup.runtime.effects import Effects
 from hasup.runtime.engine import Engine
 from hasup.runtime.evidence import Evidence
 from hasup.runtime.fdstore import FdStore
+from hasup.runtime.hooks import is_hook
 from hasup.runtime.internal import CONSOLE, prepare, renewed
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
@@ -109,7 +110,7 @@ class Core:
         self.engine.changed = self._changed
         self.engine.extra_blobs = lambda: {Ports.BLOB: self.ports.blob()} if self.ports.changed else {}
         effects.on_forget = self._forgotten
-        effects.on_exit = lambda code: self.engine.after_frame(lambda: self._exit(code))  # what led to it is told first
+        effects.on_exit = lambda code: effects.hooks.when_idle(lambda: self._exit(code))
         self.spawner = spawner
         return effects
 
@@ -124,6 +125,7 @@ class Core:
             self._adopt(slot.slot, slot.generation, slot.cgroup)
             for event in [] if is_job(slot.slot) else slot.news():
                 self.engine.feed(event)
+        self._adopt_hooks(snapshot)
         self._changed(list(self.supervisor.replicas))
         if restarted:
             cause = "an upgrade" if self.hello.upgrading else self.hello.core_died or "it ended"
@@ -137,7 +139,8 @@ class Core:
     def _adopt(self, slot: str, generation: int, cgroup: str | None) -> None:
         """A slot of the guardian's: one of ours, a job nobody waits for, or one that is not configured any more."""
         if is_job(slot):
-            self.jobs.abandon(slot)
+            if not is_hook(slot):
+                self.jobs.abandon(slot)
         elif slot in self.supervisor.replicas:
             self.cgroups[slot] = cgroup
             self.effects.open_streams(slot)
@@ -145,6 +148,13 @@ class Core:
                 self.notify.adopt(slot, os.dup(self.store[f"notify:{slot}"]))
         elif slot not in ("", Ports.BLOB):
             self._end_unknown(slot, generation)
+
+    def _adopt_hooks(self, snapshot: Snapshot) -> None:
+        """Hooks come last: their output goes where the replicas' goes."""
+        for slot in snapshot.slots.values():
+            if is_hook(slot.slot):
+                self.effects.hooks.adopt(slot)
+        self.effects.hooks.adopted()
 
     def _end_unknown(self, slot: str, generation: int) -> None:
         """A program that was taken out of the configuration just before the core before this one died."""
@@ -172,6 +182,8 @@ class Core:
             self.operator.signalled(message["signal"])
         elif kind in ("upgraded", "upgrade-failed"):
             self._upgrade_ended(message)
+        elif is_hook(slot):
+            self.effects.hooks.take(message)
         elif is_job(slot):
             self.jobs.take(message)
         elif slot in self.supervisor.replicas:

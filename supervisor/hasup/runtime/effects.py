@@ -13,6 +13,7 @@ from hasup.model.spec import Program
 from hasup.model.state import Replica, State
 from hasup.runtime.engine import Engine
 from hasup.runtime.evidence import Evidence
+from hasup.runtime.hooks import Hooks
 from hasup.runtime.jobs import Done, Jobs
 from hasup.runtime.notify import NotifySockets
 from hasup.runtime.ports import Ports
@@ -47,6 +48,7 @@ class Effects:
         self._recorder = recorder
         self._evidence = evidence
         evidence.run, evidence.send = self.run, self._signal
+        self.hooks = Hooks(engine, spawner, sinks, self.open_streams, recorder.trouble)
         self.on_forget: Callable[[str], None] = lambda _slot: None
         self.on_exit: Callable[[int], None] = lambda _code: None
 
@@ -60,6 +62,10 @@ class Effects:
                     self._signal(action)
             case act.ClearTree(slot, generation, grace_s):
                 self._engine.order(slot, {"op": "clear", "slot": slot, "generation": generation, "grace_s": grace_s})
+            case act.RunHook():
+                self.hooks.run(action)
+            case act.EndHook():
+                self.hooks.end(action)
             case act.RunStopCommand(slot):
                 self._run_stop(slot)
             case act.Forget(slot):

@@ -56,7 +56,7 @@ class Operator:
         name = signal.Signals(number).name
         if number in (signal.SIGINT, signal.SIGTERM):
             self._interrupts += 1
-            self._core.engine.feed(ev.Shutdown(f"{name} to hasup", now=self._interrupts > 1))
+            self._shut_down(f"{name} to hasup", now=self._interrupts > 1)
         elif number == signal.SIGHUP:
             self._core.reread()
         else:
@@ -201,10 +201,14 @@ class Operator:
         return {"ok": True}
 
     def _shutdown(self, params: Answer, peer: Peer) -> Later:
-        now = bool(params.get("now", False))
-        self._core.engine.feed(ev.Shutdown(f"hasup stop by {_who(peer)}", now=now))
+        self._shut_down(f"hasup stop by {_who(peer)}", now=bool(params.get("now", False)))
         self._leaving.append((peer, peer.request))
         return LATER
+
+    def _shut_down(self, why: str, *, now: bool) -> None:
+        self._core.engine.feed(ev.Shutdown(why, now=now))
+        if now:
+            self._core.effects.hooks.kill()
 
     def _settled(self, _params: Answer, peer: Peer) -> Later:
         def done() -> Answer | None:

@@ -77,6 +77,19 @@ class Spawner:
         order["env"] = delta
         return order
 
+    def hook_order(
+        self, slot: str, name: str, generation: int, program: Program, argv: tuple[str, ...], facts: dict[str, str]
+    ) -> Order:
+        """The ``spawn`` order of a hook, as slot ``name``: its output goes where that of the replica in ``slot`` goes.
+
+        Raises :class:`CannotStart`, :class:`hasup.config.expand.ExpandError`.
+        """
+        env = self.environment(program, int(slot.rpartition(".")[2])) | facts
+        words = tuple(expand.expand(word, env) for word in argv)
+        order = self.command_order(name, generation, program, words, env)
+        order["fds"] = [[0, _NULL], *self._output(slot, program)]
+        return order
+
     def _started_environment(self, program: Program, index: int, notify: str | None) -> dict[str, str]:
         env = self.environment(program, index)
         if notify is not None:
