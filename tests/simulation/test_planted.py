@@ -20,7 +20,7 @@ from hasup.model.state import State
 from tests.simulation.guardian import Broken
 from tests.simulation.world import World
 
-MOST = 1_500  # histories
+MOST = 4_000  # histories
 Patch = pytest.MonkeyPatch
 
 
