@@ -10,10 +10,12 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "reload": "Read the configuration again, or replace programs one by one.",
         "scale": "Change how many replicas of a program run.",
         "signal": "Send a signal to programs.",
+        "run": "Run a command once, in the environment of the configuration.",
         "upgrade": "Go over to this version of hasup, while programs run on.",
     },
     "Look": {
         "status": "Show what runs.",
+        "top": "Watch what runs, and act on it by key.",
         "logs": "Show what programs wrote.",
         "events": "Show what happened, and why.",
         "why": "Tell what happened to a program or replica last.",

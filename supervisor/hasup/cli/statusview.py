@@ -78,26 +78,28 @@ def _unknown(document: Document, names: Sequence[str]) -> Failure:
 
 def page(document: Document, screen: Terminal, now: float) -> str:
     """The whole page. ``now``: seconds since 1970, to say how long ago something was."""
-    return "".join(f"{line}\n" for line in _lines(document, screen, now))
+    return "".join(f"{line}\n" for _, line in labelled(document, screen, now))
 
 
-def _lines(document: Document, screen: Terminal, now: float) -> Iterator[str]:
-    yield from _header(document, screen)
-    rows, notes = [], []
+def labelled(document: Document, screen: Terminal, now: float) -> Iterator[tuple[str | None, str]]:
+    """The lines of the page, each with the replica whose row it is."""
+    yield from ((None, line) for line in _header(document, screen))
+    rows, names, notes = [], [], []
     for program in document["programs"]:
         for replica in _shown(program):
             rows.append(_row(replica, now))
+            names.append(replica["name"])
             notes.append(_note(replica))
     if not rows:
-        yield screen.plain("no programs")
+        yield None, screen.plain("no programs")
         return
     titles, *lines = render(_COLUMNS, rows, screen)
-    yield titles
-    for line, note in zip(lines, notes, strict=True):
-        yield line
+    yield None, titles
+    for name, line, note in zip(names, lines, notes, strict=True):
+        yield name, line
         if note:
-            yield screen.paint(_cut(f"  └ {note}", screen), "dim")
-    yield from _listening(document, screen)
+            yield None, screen.paint(_cut(f"  └ {note}", screen), "dim")
+    yield from ((None, line) for line in _listening(document, screen))
 
 
 def _shown(program: Document) -> list[Document]:

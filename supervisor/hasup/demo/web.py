@@ -5,14 +5,18 @@ it stop answering; ``/crash`` ends it.
 """
 
 import argparse
+import contextlib
 import http.server
 import os
 import signal
 import socket
 import threading
 import time
+from typing import Any
 
 import hasup
+
+_FINISH_S = 5.0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -53,10 +57,33 @@ class Server(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, inherited: socket.socket | None, port: int) -> None:
+        self._changed = threading.Condition()
+        self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), Handler, bind_and_activate=inherited is None)
         if inherited is not None:
             self.socket.close()
             self.socket = inherited
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A connection begins."""
+        with self._changed:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection ends."""
+        with self._changed:
+            self._open.discard(request)
+            self._changed.notify_all()
+        super().shutdown_request(request)
+
+    def finish(self) -> None:
+        """Answer what was asked, read no further request, and wait until all connections are closed."""
+        with self._changed:
+            for connection in self._open:
+                with contextlib.suppress(OSError):  # its client has gone
+                    connection.shutdown(socket.SHUT_RD)
+            self._changed.wait_for(lambda: not self._open or Handler.hung.is_set(), _FINISH_S)
 
 
 def main() -> None:
@@ -74,6 +101,7 @@ def main() -> None:
     hasup.ready()
     server.serve_forever(poll_interval=0.05)
     server.server_close()
+    server.finish()
 
 
 if __name__ == "__main__":
