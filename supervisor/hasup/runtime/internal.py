@@ -87,7 +87,7 @@ def _console(config: Config, python: Sequence[str]) -> Program:
         directory=config.supervisor.state_dir,
         env={"HASUP_CONSOLE": expand.escape(json.dumps(_console_options(config)))},
         ready=Ready(after=0.0),
-        restart=Restart(policy="always", delay=0.1, max_delay=5.0),
+        restart=Restart(policy="on-failure", delay=0.1, max_delay=5.0),  # success: nobody reads any more
         logs=Logs(stdout="inherit", stderr="inherit"),
         internal=True,
     )

@@ -20,6 +20,7 @@ from hasup.logs.follow import Follower, Line
 from hasup.logs.paint import clean, prefix, wants_colour
 
 OWN = "hasup.log"
+ITSELF = ":console."  # that it runs is seen
 _LOOK_S = 5.0
 
 
@@ -60,6 +61,8 @@ class Console:
         try:
             entry = json.loads(text)
         except ValueError:
+            return ""
+        if str(entry.get("replica", "")).startswith(ITSELF):
             return ""
         return f"{_clock()} {prefix('hasup', self._width, self._colour)} {self._render(entry)}\n"
 
