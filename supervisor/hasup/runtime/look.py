@@ -26,7 +26,7 @@ def look(pid: int, within: float = 0.05) -> Found:
     """State, where it waits, threads, descriptors, sockets, children: what can be read in about ``within`` seconds."""
     deadline = time.monotonic() + within
     found: Found = {"pid": pid}
-    for part in (_status, _waits, _threads, _files, _sockets, _children):
+    for part in (_status, _waits, _threads, _files, _children):
         if time.monotonic() > deadline:
             found["cut_short"] = True
             break
@@ -87,12 +87,14 @@ def _threads(pid: int) -> Found:
 
 
 def _files(pid: int) -> Found:
-    """How many descriptors, of how many, of which kinds, and what the first of them are."""
+    """How many descriptors, of how many, of which kinds, what the first of them are, and its sockets in words."""
     numbers = sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
     links = dict(_links(pid, numbers[:_LINKS]))
     kinds = Counter(_kind(link) for link in links.values())
     first = {number: links[number] for number in list(links)[:_FILES]}
-    return {"open_files": {"count": len(numbers), "limit": _limit(pid), "kinds": dict(kinds), "first": first}}
+    files = {"count": len(numbers), "limit": _limit(pid), "kinds": dict(kinds), "first": first}
+    inodes = {link[8:-1] for link in links.values() if link.startswith("socket:[")}
+    return {"open_files": files, "sockets": _sockets(pid, inodes) if inodes else None}
 
 
 def _links(pid: int, numbers: list[str]) -> Iterator[tuple[str, str]]:
@@ -115,16 +117,12 @@ def _limit(pid: int) -> int | None:
 
 
 # --- sockets ---------------------------------------------------------------------------------------------------------
-def _sockets(pid: int) -> Found:
-    """Its TCP sockets in words, those that listen first."""
-    numbers = os.listdir(f"/proc/{pid}/fd")[:_LINKS]
-    inodes = {link[8:-1] for _, link in _links(pid, numbers) if link.startswith("socket:[")}
-    if not inodes:
-        return {}
+def _sockets(pid: int, inodes: set[str]) -> list[str]:
+    """Those of its sockets that are of TCP, in words, those that listen first."""
     found: list[str] = []
     for table, address in (("tcp", _v4), ("tcp6", _v6)):
         found += [_in_words(row, address) for row in _rows(f"/proc/{pid}/net/{table}") if row[9] in inodes]
-    return {"sockets": sorted(found, key=lambda text: "listening" not in text)[:_SOCKETS]}
+    return sorted(found, key=lambda text: "listening" not in text)[:_SOCKETS]
 
 
 def _rows(path: str) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 MASK = "***"
 _SHORTEST = 6  # a shorter value would be found all over the text by chance
@@ -17,6 +18,7 @@ _ASSIGNMENT = re.compile(rf"(?<![\w.-])(\w+)(=){_VALUE}")
 _LONGEST_NAME = 100
 
 
+@lru_cache(1024)
 def is_secret(name: str) -> bool:
     """Whether a variable or option of this name holds a secret, as far as its name tells: DB_PASSWORD, --api-key."""
     return name != "PWD" and _NAME.search(name.lstrip("-")[:_LONGEST_NAME]) is not None

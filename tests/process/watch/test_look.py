@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hasup.runtime.look import is_python, look, zombies_of
+from hasup.runtime.look import _in_words, _v4, is_python, look, zombies_of
 from tests.e2e.harness import state_of, until
 
 PARENT = """
@@ -46,12 +46,27 @@ def test_a_process_with_all_that_there_is(parent):
     assert found["open_files"]["kinds"]["socket"] == 2
     assert found["open_files"]["count"] >= 5
     assert found["sockets"][0] == f"127.0.0.1:{port} listening, 1 connections wait to be accepted"
-    assert found["sockets"][1].endswith(f"with 127.0.0.1:{port}, established")
     assert [text.split(",")[0] for text in found["children"]] == [f"{child} sleep"]
     assert found["zombies"] == 1
     assert zombies_of([parent.pid, child]) == 1
     assert is_python(parent.pid)
     assert not is_python(child)
+
+
+def test_a_socket_in_words():
+    row = [
+        "3:",
+        "0100007F:1F90",
+        "0200007F:9C40",
+        "01",
+        "00000000:00000010",
+        "00:00000000",
+        "00000000",
+        "0",
+        "0",
+        "4711",
+    ]
+    assert _in_words(row, _v4) == "127.0.0.1:8080 with 127.0.0.2:40000, established, 16 bytes it has not read"
 
 
 def test_what_takes_too_long_is_cut_short(parent):
