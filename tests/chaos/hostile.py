@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -76,3 +77,67 @@ class AsUser(Hasup):
     def argv(self, *arguments: str) -> list[str]:
         limited = self._limit if arguments[0] == "start" else []
         return [*limited, *self._become, *super().argv(*arguments)]
+
+
+@contextlib.contextmanager
+def of_user(tmp_path: Path, user: int = STRANGER, nproc: int | None = None) -> Iterator[AsUser]:
+    """hasup as another user, in a folder of that user's; nothing is left of it afterwards."""
+    for folder in (tmp_path.parent, tmp_path):
+        folder.chmod(0o711)
+    with disk(tmp_path / "home", "4m", user=user) as home:
+        hasup = AsUser(home, user, nproc)
+        try:
+            yield hasup
+        finally:
+            for folder in (hasup.state_dir, hasup.state_dir / "logs"):
+                folder.chmod(0o700)
+            left = hasup.end()
+    assert left == [], "processes were left after hasup stop"
+
+
+class Faults:
+    """Faults of hasup's own processes, to order (see ``faulty/sitecustomize.py``). Call before ``hasup start``."""
+
+    def __init__(self, hasup: Hasup) -> None:
+        self._folder = hasup.folder / "faults"
+        self._folder.mkdir()
+        hasup.env["HASUP_TEST_FAULTS"] = str(self._folder)
+        hasup.env["PYTHONPATH"] = f"{Path(__file__).parent / 'faulty'}:{hasup.env['PYTHONPATH']}"
+
+    def begin(self, name: str, value: str = "") -> None:
+        (self._folder / f"{name}.new").write_text(value)
+        (self._folder / f"{name}.new").rename(self._folder / name)
+
+    def end(self, name: str) -> None:
+        (self._folder / name).unlink()
+
+
+def children_of(pid: int) -> list[int]:
+    """The living children of a process."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def command_of(pid: int) -> str:
+    """A process's command line; "" when there is none."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
+
+
+def core_of(guardian: int) -> int | None:
+    """The core that a guardian has now, without asking it."""
+    return next((child for child in children_of(guardian) if "hasup.runtime" in command_of(child)), None)
+
+
+def assert_supervised(hasup: Hasup, name: str = "quiet.1") -> None:
+    """A crash is noticed and repaired."""
+    before = hasup.replica(name)
+    os.kill(before["pid"], signal.SIGKILL)
+    hasup.wait(name, "replaced", lambda r: r["restarts"] > before["restarts"] and r["ready"])
+
+
+def degraded(hasup: Hasup) -> str:
+    """What ``hasup status`` says does not work."""
+    return "; ".join(hasup.status()["supervisor"]["degraded"])

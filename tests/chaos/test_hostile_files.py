@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hasup.logs.own import OwnLog
-from tests.chaos.hostile import STRANGER, AsUser, disk, fill, root_only
-from tests.e2e.harness import Hasup, until
+from tests.chaos.hostile import assert_supervised, degraded, disk, fill, of_user, root_only
+from tests.e2e.harness import until
 
 pytestmark = pytest.mark.chaos
 
@@ -20,17 +20,6 @@ command = ["sh", "-c", "n=0; while :; do echo line $n; n=$((n+1)); sleep 0.005; 
 ready.after = "10ms"
 """
 QUIET = '[programs.quiet]\ncommand = "sleep 1000"\nready.after = "10ms"\nrestart.delay = "20ms"\n'
-
-
-def degraded(hasup: Hasup) -> str:
-    return "; ".join(hasup.status()["supervisor"]["degraded"])
-
-
-def assert_supervised(hasup: Hasup, name: str = "quiet.1") -> None:
-    """A crash is noticed and repaired."""
-    before = hasup.replica(name)
-    os.kill(before["pid"], signal.SIGKILL)
-    hasup.wait(name, "replaced", lambda r: r["restarts"] > before["restarts"] and r["ready"])
 
 
 @root_only
@@ -90,10 +79,7 @@ def test_the_disk_of_the_journal_is_full_for_a_while(hasup):
 @root_only
 def test_the_state_directory_is_read_only_for_a_while(tmp_path):
     """No new file, no rename: what is open is written on, nothing is lost, rotation waits for better times."""
-    with disk(tmp_path / "home", "4m", user=STRANGER) as home:
-        for folder in (tmp_path.parent, tmp_path):
-            folder.chmod(0o711)
-        hasup = AsUser(home)
+    with of_user(tmp_path) as hasup:
         hasup.start(TALKER + 'logs.max_size = "2kB"\nlogs.keep = 1000\nlogs.compress = false\n' + QUIET)
         logs = hasup.state_dir / "logs"
         until(lambda: (logs / "talker.1.log.1").exists(), "rotated")
@@ -108,9 +94,14 @@ def test_the_state_directory_is_read_only_for_a_while(tmp_path):
         for folder in (hasup.state_dir, logs):
             folder.chmod(0o700)
         rotated = len(list(logs.glob("talker.1.log.*")))
-        until(lambda: degraded(hasup) == "", "it is over")
+
+        def over() -> bool:
+            assert_supervised(hasup)
+            return degraded(hasup) == ""
+
+        until(over, "it is over")
         until(lambda: len(list(logs.glob("talker.1.log.*"))) > rotated, "and it rotates again")
-        assert hasup.end() == []
+        hasup.run("stop")
         files = sorted(logs.glob("talker.1.log.*"), key=lambda path: int(path.suffix[1:]), reverse=True)
         lines = "".join(path.read_text() for path in (*files, logs / "talker.1.log")).splitlines()
         assert lines == [f"line {number}" for number in range(len(lines))]

@@ -139,6 +139,7 @@ class Sinks:
         if name not in self._targets:
             file = LogFile(self._directory / name, spec.max_size, spec.keep, spec.compress)
             self._targets[name] = _Target(file, self._loop, self._on_trouble)
+            self._targets[name].begin()
         return self._targets[name]
 
 
@@ -158,6 +159,13 @@ class _Target:
     def failing(self) -> bool:
         """Whether it can't be written now. It is tried again every second, also when there is nothing to write."""
         return self._retry is not None
+
+    def begin(self) -> None:
+        """Open it, so that its descriptor is not what is missing later."""
+        try:
+            self.file.open()
+        except OSError as error:
+            self.failed(error)
 
     def failed(self, error: OSError) -> None:
         """It could not be written just now."""

@@ -12,6 +12,7 @@ import sys
 
 import msgspec
 
+from hasup.guardian.leftovers import end_leftovers
 from hasup.loop import Loop
 from hasup.model.spec import Config
 from hasup.protocol.guardian import VERSION, Message
@@ -32,6 +33,7 @@ class Process:
         self.dismissed = False
         self.parked = False
         self._before = before  # what this one stands by for; kept, since its objects own numbers that are used again
+        self._guardian = os.getppid()
         self._snapshot = Snapshot()
         self._link = GuardianLink(self.loop, int(os.environ["HASUP_GUARDIAN_FD"]), self._hear, self._gone)
 
@@ -72,6 +74,8 @@ class Process:
             self.core.journal.close(2.0)
         elif self.core is None and self._before is not None and self._before.core is not None:
             self._stop_everything(self._before.core)  # the core that is being tried may not have come so far
+        elif self.core is None and os.getppid() != self._guardian:  # it died before it had said what there is
+            end_leftovers(os.environ["HASUP_INSTANCE"])
         self.loop.stop()
 
     def _stop_everything(self, core: Core) -> int:

@@ -143,7 +143,7 @@ class Core:
                 self.jobs.abandon(slot)
         elif slot in self.supervisor.replicas:
             self.cgroups[slot] = cgroup
-            self.effects.open_streams(slot)
+            self.effects.open_streams(slot, make=False)  # a slot without may be one for which there was no descriptor
             if f"notify:{slot}" in self.store:
                 self.notify.adopt(slot, os.dup(self.store[f"notify:{slot}"]))
         elif slot not in ("", Ports.BLOB):

@@ -11,6 +11,7 @@ from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Program
 from hasup.model.state import Replica, State
+from hasup.runtime import room
 from hasup.runtime.engine import Engine
 from hasup.runtime.evidence import Evidence
 from hasup.runtime.hooks import Hooks
@@ -94,14 +95,18 @@ class Effects:
             return
         self._jobs.run(name, order, timeout, done)
 
-    def open_streams(self, slot: str) -> None:
-        """A pipe for each stream that goes to a file, once for the slot's whole life."""
+    def open_streams(self, slot: str, *, make: bool = True) -> None:
+        """A pipe for each stream that goes to a file, once for the slot's whole life; only those there are, if not
+        ``make``.
+        """
         program, index = self._supervisor.spec(slot), slot.rpartition(".")[2]
         for stream, where in (("stdout", program.logs.stdout), ("stderr", program.logs.stderr)):
             if where in ("inherit", "merge") or (where == "null" and not _is_read(program, stream)):
                 continue
             name = f"log:{slot}:{stream}"
             if f"{name}:r" not in self._store:
+                if not make:
+                    continue
                 read_end, write_end = make_pipe()
                 self._store.keep(self._engine.frame, slot, {f"{name}:r": read_end, f"{name}:w": write_end})
             file = where.replace("{replica}", index).replace("{program}", program.name)
@@ -125,6 +130,8 @@ class Effects:
     def _spawn(self, slot: str, generation: int) -> None:
         program, index = self._supervisor.spec(slot), self._supervisor.replicas[slot].index
         try:
+            if f"notify:{slot}" not in self._store:  # its first start: what it needs is opened once
+                room.check()
             self.open_streams(slot)
             self._evidence.begins(slot)
             notify = self._notify_address(slot)
