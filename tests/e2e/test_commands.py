@@ -58,6 +58,17 @@ def test_start_and_a_second_start_that_joins(hasup):
     assert after == {name: pid for name, pid in before.items() if name != "cron.1"}, "the others were not touched"
 
 
+def test_a_start_says_when_the_file_differs_from_what_runs(hasup):
+    hasup.start(SLEEPERS)
+    assert hasup.run("start").stderr == ""
+    hasup.write(SLEEPERS + '[programs.new]\ncommand = "sleep 1000"\n')
+    hint = "hasup: the file differs from what runs: hasup diff shows how, hasup reload applies it\n"
+    assert hasup.run("start", "-d").stderr == hint
+    assert hint in hasup.run("start", "new", code=4).stderr
+    hasup.run("reload")
+    assert hasup.run("start", "new").stderr == ""
+
+
 def test_a_start_of_everything_leaves_alone_what_does_not_start_by_itself(hasup):
     hasup.start(SLEEPERS)
     hasup.run("stop", "web.2")

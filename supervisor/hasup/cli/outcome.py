@@ -11,7 +11,7 @@ def report(done: str, answer: dict[str, Any]) -> int:
     """Say what was done to whom, and what failed with its reason; the exit code."""
     replicas = [replica["name"] for replica in answer.get("replicas", [])]
     failed = {replica["name"]: replica["reason"] for replica in answer.get("failed", [])}
-    well = [name for name in replicas if name not in failed]
+    well = [name for name in replicas if name not in failed and ":" not in name]  # hasup's own come along unnamed
     if well:
         sys.stdout.write(f"{done} {listed(well)}\n")
     for name, reason in failed.items():

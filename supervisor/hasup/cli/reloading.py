@@ -9,8 +9,10 @@ import msgspec
 from hasup.cli.link import ask
 from hasup.cli.outcome import report
 from hasup.cli.terminal import write_json
+from hasup.control.client import ConnectionLost, NoAnswer, NotRunning
 from hasup.core.diff import Change, Difference, difference
 from hasup.model.spec import Config
+from hasup.protocol.control import ControlError
 
 
 def reload_file(config: str | None) -> int:
@@ -29,14 +31,27 @@ def roll(config: str | None, names: tuple[str, ...]) -> int:
 
 def show_difference(config: str | None, as_json: bool) -> int:
     """Print what differs."""
-    written = _written(config)
-    running = msgspec.json.decode(ask(config, "config")["config"], type=Config)
-    found = difference(running, written)
+    found = _difference(config)
     if as_json:
         write_json(msgspec.to_builtins(found) | {"restarted": list(found.restarted())})
     else:
         sys.stdout.write("\n".join(_lines(found)) + "\n")
     return 0
+
+
+def differs(config: str | None) -> bool:
+    """Whether a reload would change something; false as well where that can't be told."""
+    from hasup.config import ConfigError
+
+    try:
+        return not _difference(config).empty
+    except (ConfigError, ConnectionLost, ControlError, NoAnswer, NotRunning):
+        return False
+
+
+def _difference(config: str | None) -> Difference:
+    running = msgspec.json.decode(ask(config, "config")["config"], type=Config)
+    return difference(running, _written(config))
 
 
 def _written(config: str | None) -> Config:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hasup.cli import background, statedir
+from hasup.cli.errors import say
 from hasup.cli.launch import acquire, assemble, become_guardian, running
 from hasup.cli.link import ask_again
 from hasup.cli.locate import state_dir
 from hasup.cli.named import unknown
 from hasup.cli.outcome import report
+from hasup.cli.reloading import differs
 from hasup.config import load
 from hasup.control.client import ControlClient
 from hasup.model.spec import Config
@@ -42,8 +44,12 @@ def start(config: str | None, names: Sequence[str], detach: bool) -> int:
 
 def _start_more(client: ControlClient, config: str | None, names: Sequence[str]) -> int:
     pid = client.call("version", timeout=30.0)["guardian_pid"]
-    answer = ask_again(config, "start", {"names": list(names), "wait": True})
-    return report(f"hasup already runs (pid {pid}); started", answer)
+    try:
+        answer = ask_again(config, "start", {"names": list(names), "wait": True})
+        return report(f"hasup already runs (pid {pid}); started", answer)
+    finally:
+        if differs(config):
+            say("the file differs from what runs: hasup diff shows how, hasup reload applies it")
 
 
 def _show(config: str | None) -> None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Console:
             return ""
         if str(entry.get("replica", "")).startswith(ITSELF):
             return ""
-        return f"{_clock()} {prefix('hasup', self._width, self._colour)} {self._render(entry)}\n"
+        return f"{_local(entry.get('time', ''))} {prefix('hasup', self._width, self._colour)} {self._render(entry)}\n"
 
 
 def _own_renderer(colour: bool) -> Any:
@@ -95,6 +96,14 @@ def _own_renderer(colour: bool) -> Any:
 
 def _clock() -> str:
     return time.strftime("%H:%M:%S")
+
+
+def _local(at: str) -> str:
+    """The time of day of a time in UTC: what happened before this process was there is shown as of then."""
+    try:
+        return f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}"
+    except ValueError:
+        return _clock()
 
 
 def _utc() -> str:
