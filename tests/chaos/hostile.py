@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import uuid
@@ -141,3 +142,8 @@ def assert_supervised(hasup: Hasup, name: str = "quiet.1") -> None:
 def degraded(hasup: Hasup) -> str:
     """What ``hasup status`` says does not work."""
     return "; ".join(hasup.status()["supervisor"]["degraded"])
+
+
+def resident(pid: int) -> int:
+    """Kilobytes that are this process's own: anonymous memory, since pages of files come and go."""
+    return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from tests.chaos.hostile import (
     group,
     needs_pids,
     of_user,
+    resident,
     root_only,
 )
 from tests.e2e.harness import ROOT, Hasup, until
@@ -119,11 +119,6 @@ def test_five_hundred_children_exit_at_once(hasup):
     until(lambda: all(r["ready"] and r["pid"] != before[n] for n, r in hasup.replicas().items()), "all are back", 120)
     assert {r["restarts"] for r in hasup.replicas().values()} == {1}
     assert {r["last"]["signal"] for r in hasup.replicas().values()} == {"SIGKILL"}
-
-
-def resident(pid: int) -> int:
-    """Kilobytes that are this process's own: anonymous memory, since pages of files come and go."""
-    return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """The commands' connection to the running hasup."""
 
 import os
+import time
 from typing import Any, Final
 
 from hasup.cli.locate import state_dir
 from hasup.control.client import ConnectionLost, ControlClient
-from hasup.protocol.control import Message
+from hasup.protocol.control import BUSY, ControlError, Message
 
 ANSWER_S: Final = 30.0  # for what is answered at once
+_SEAT_S: Final = 15.0  # for a place among the clients; those who only sit there lose theirs to us
 
 
 def connect(config: str | None) -> ControlClient:
@@ -17,8 +19,15 @@ def connect(config: str | None) -> ControlClient:
 
 def ask(config: str | None, method: str, params: Message | None = None, timeout: float | None = ANSWER_S) -> Any:
     """One call on a connection of its own."""
-    with connect(config) as client:
-        return client.call(method, params, timeout)
+    deadline = time.monotonic() + _SEAT_S
+    while True:
+        try:
+            with connect(config) as client:
+                return client.call(method, params, timeout)
+        except ControlError as error:
+            if error.code != BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.2)  # nothing was done; there is nothing to wait on but time
 
 
 def ask_again(config: str | None, method: str, params: Message | None = None, timeout: float | None = None) -> Any:

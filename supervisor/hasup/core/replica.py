@@ -430,7 +430,7 @@ def afresh(step: Step) -> None:
     """After a restart of the core: what could not be heard meanwhile is not held against the replica."""
     replica = step.replica
     if replica.heartbeat_due is not None:
-        step.set(heartbeat_due=next_beat(step))
+        step.set(heartbeat_due=next_beat(step), extend_until=None)
     if (
         replica.state is _S.STARTING
         and replica.deadline is not None

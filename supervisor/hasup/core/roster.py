@@ -101,7 +101,7 @@ class Roster:
 
     def beat(self, known: Replica, due: float) -> None:
         """A sign of life. It is frequent, and not worth a word to the guardian: a new core awaits it afresh."""
-        after = self.replicas[known.name] = replace(known, heartbeat_due=due)
+        after = self.replicas[known.name] = replace(known, heartbeat_due=due, extend_until=None)
         self.deadlines.moved(known.name, earliest(after))
 
     def _count(self, program: str, before: Replica | None, after: Replica | None) -> None:

@@ -47,8 +47,10 @@ def _extend(step: Step, seconds: float) -> None:
     """EXTEND_TIMEOUT_USEC: the deadline under way comes no earlier than so many seconds from now, within a ceiling."""
     replica, program = step.replica, step.program
     if replica.state is _S.RUNNING and replica.heartbeat_due is not None:
-        timeout = heartbeat_timeout(replica, program) or 0.0
-        step.set(heartbeat_due=max(replica.heartbeat_due, step.now + min(seconds, timeout * EXTEND_MOST)))
+        until = replica.extend_until
+        if until is None:
+            until = step.now + (heartbeat_timeout(replica, program) or 0.0) * EXTEND_MOST
+        step.set(extend_until=until, heartbeat_due=max(replica.heartbeat_due, min(step.now + seconds, until)))
         return
     base = {_S.STARTING: program.ready.timeout, _S.STOPPING: program.stop.timeout, _S.ABORTING: program.abort.timeout}
     if replica.state not in base or replica.deadline is None:

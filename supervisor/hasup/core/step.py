@@ -56,6 +56,7 @@ class Step:
         if state is not State.RUNNING:
             changes.setdefault("ready", False)
             changes.setdefault("heartbeat_due", None)
+            changes.setdefault("extend_until", None)
             changes.setdefault("degraded", False)
         if state in (State.STOPPED, State.COMPLETED):
             changes.setdefault("recover", False)

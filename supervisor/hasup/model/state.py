@@ -80,6 +80,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     leaving: bool = False  # it said that it is stopping: not ready again, whatever its probes say
     deadline: float | None = None  # the state's own timer
     heartbeat_due: float | None = None  # the next sign of life must come before this
+    extend_until: float | None = None  # no later than this, however often it asks for more time before the next sign
     watchdog_s: float | None = None  # WATCHDOG_USEC sent by the replica replaces heartbeat.timeout
     failing: Result | None = None  # while aborting or being stopped for a limit: why; becomes last.result
     failing_detail: str = ""

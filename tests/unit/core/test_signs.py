@@ -103,6 +103,12 @@ def test_a_heartbeat_may_be_extended_up_to_ten_times():
     driver = running(heartbeat=Heartbeat(timeout=2.0))
     extend(driver, 1000.0)
     assert driver["web.1"].heartbeat_due == driver.now + 20.0
+    driver.wait(15.0)
+    extend(driver, 1000.0)
+    assert driver["web.1"].heartbeat_due == driver.now + 5.0, "ten times in all, not from now"
+    driver.tell(ev.Beat("web.1"))
+    extend(driver, 1000.0)
+    assert driver["web.1"].heartbeat_due == driver.now + 20.0, "a sign of life, and it may ask again"
 
 
 def test_being_alive_for_a_while_cannot_be_extended():
