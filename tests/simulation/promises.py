@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
 BEFORE_REST = {State.STARTING, State.RUNNING}
 _NO_FAILURE = {Result.SUCCESS, Result.OPERATOR, Result.RELOAD}
+_UNTOLD: dict[str, None] = {"heartbeat_due": None, "extend_until": None}  # signs of life are awaited afresh
 _DECODER = msgspec.json.Decoder(Replica)
 
 
@@ -94,7 +95,7 @@ class Promises:
         for known in changed:
             kept = self._unsent.get(known.name) or self._shadow[known.name]
             check(
-                replace(kept, heartbeat_due=None) == replace(known, heartbeat_due=None),
+                replace(kept, **_UNTOLD) == replace(known, **_UNTOLD),
                 f"P5: the blob of {known.name} is not what it is",
             )
 
@@ -327,8 +328,8 @@ class Promises:
             configured = kept.program in self.world.config.programs
             check(known is not None or not configured, f"P5: {name} is forgotten")
             if known is not None:
-                same = replace(known, heartbeat_due=None, deadline=kept.deadline, probe_failures=kept.probe_failures)
-                check(same == replace(kept, heartbeat_due=None), f"P5: {name} is not what it was")
+                same = replace(known, **_UNTOLD, deadline=kept.deadline, probe_failures=kept.probe_failures)
+                check(same == replace(kept, **_UNTOLD), f"P5: {name} is not what it was")
                 check((known.deadline is None) == (kept.deadline is None), f"P5: {name} lost its timer")
         self._shadow = dict(core.replicas)
 

@@ -31,7 +31,7 @@ def _salvaged(written: dict[str, msgspec.Raw], kind: type[T]) -> T:
             continue
     if kind is Replica and "state" not in readable:
         # What it was doing is unknown: whatever lives of it is cleared away, then it is started again.
-        unknown = {"pid", "spawning", "clearing", "ready", "heartbeat_due", "failing"}
+        unknown = {"pid", "spawning", "clearing", "ready", "heartbeat_due", "extend_until", "failing"}
         readable = {name: value for name, value in readable.items() if name not in unknown}
         readable |= {"state": State.BACKOFF, "deadline": 0.0, "tree_empty": False, "reason": "its state was unreadable"}
     return kind(**readable)
