@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 from collections import Counter
 
 import pytest
@@ -103,6 +104,17 @@ def test_scaling_loses_no_request(hasup):
             client.more()
             assert {answer.split()[0] for answer in client.answers[-10:]} == {f"web.{n + 1}" for n in range(size)}
     assert client.failures == []
+
+
+def test_the_dispatcher_stays_while_the_replicas_behind_it_are_restarted_or_signalled(hasup):
+    port = free_port()
+    hasup.start(web(port).replace('"proxy"', '"proxy", drain_timeout = "1h"'))
+    dispatcher = hasup.status()["programs"][0]["dispatcher"]["pid"]
+    with socket.create_connection(("127.0.0.1", port)):  # open, and never used: nothing to wait for
+        hasup.run("restart", "web")
+        assert hasup.run("signal", "web", "CONT").stdout == "sent SIGCONT to web.1, web.2, web.3\n"
+    assert hasup.status()["programs"][0]["dispatcher"]["pid"] == dispatcher
+    assert {get(f"http://127.0.0.1:{port}/").split()[0] for _ in range(9)} == {"web.1", "web.2", "web.3"}
 
 
 def test_every_replica_serves_a_shared_socket(hasup):

@@ -109,7 +109,10 @@ class Operator:
         return self._when(params, peer, slots, self._once(slots, lambda replica: replica.at_rest))
 
     def _restart(self, params: Answer, peer: Peer) -> Answer | Later:
-        slots = self._named(params)
+        known = self._core.supervisor.replicas
+        slots = tuple(  # a dispatcher goes on while the replicas behind it are restarted
+            slot for slot in self._named(params) if not (known[slot].wanted and self._is_unnamed(slot, params))
+        )
         before = {slot: self._core.supervisor.replicas[slot].generation for slot in slots}
         self._core.engine.feed(ev.Restart(slots, by=_who(peer)))
 
@@ -180,7 +183,7 @@ class Operator:
         sent = []
         for slot in self._named(params):
             replica = self._core.supervisor.replicas[slot]
-            if replica.pid is not None:
+            if replica.pid is not None and not self._is_unnamed(slot, params):
                 self._core.engine.order(
                     slot,
                     {"op": "signal", "slot": slot, "generation": replica.generation, "signal": number, "scope": "main"},
@@ -224,6 +227,11 @@ class Operator:
     # --- helpers ----------------------------------------------------------------------------------------------------
     def _is_settled(self, replica: Replica) -> bool:
         return self._core.supervisor.is_settled(replica)
+
+    def _is_unnamed(self, slot: str, params: Answer) -> bool:
+        """Whether it is one of hasup's own programs, meant only as a part of what was named."""
+        program = self._core.supervisor.spec(slot)
+        return program.internal and not {slot, program.name} & set(params.get("names", []))
 
     def _by_themselves(self) -> tuple[str, ...]:
         """What a start without names starts."""
