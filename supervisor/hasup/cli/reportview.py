@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,12 +28,20 @@ _COLUMNS: Final = (
 _PART_NAMES: Final = {"detect": "noticed", "end": "ended", "delay": "waited", "start": "started"}
 
 
-def show(config: str | None, names: Sequence[str], since: str | None, until: str | None, *, as_json: bool) -> int:
-    """Print it, as text or as JSON."""
+def show(
+    config: str | None, names: Sequence[str], since: str | None, until: str | None, *, as_json: bool, html: str | None
+) -> int:
+    """Print it, as text or as JSON, or write it to a file as a page."""
     found = past(config, since, until)
     shown = narrowed(found, names)
+    if html is not None:
+        from hasup.cli.reporthtml import write
+
+        write(html, found, shown)
     if as_json:
         write_json(shown)
+    elif html is not None:
+        sys.stdout.write(f"wrote {html}\n")
     else:
         sys.stdout.write("\n".join(page(found, shown, terminal())) + "\n")
     return 0
@@ -65,7 +73,7 @@ def page(found: Past, shown: Document, screen: Terminal) -> Iterator[str]:
     yield ""
     yield from render(_COLUMNS, [_row(*one) for one in _rows(shown)], screen)
     yield ""
-    for line in _notes(shown):
+    for line in notes(shown):
         yield screen.plain(line)
 
 
@@ -88,22 +96,24 @@ def _row(name: str, figures: Document, stands_out: bool) -> list[Cell]:
     return [
         Cell(name, styles),
         Cell(percent(figures["availability"]), styles),
-        Cell(_between(interval, percent)),
+        Cell(between(interval, percent)),
         Cell(str(figures["failures"])),
-        Cell(_mean(figures["mtbf_s"])),
-        Cell(_between(figures["mtbf_s"], duration)),
-        Cell(_mean(figures["mttr_s"])),
-        Cell(_between(figures["mttr_s"], duration)),
+        Cell(mean(figures["mtbf_s"])),
+        Cell(between(figures["mtbf_s"], duration)),
+        Cell(mean(figures["mttr_s"])),
+        Cell(between(figures["mttr_s"], duration)),
         Cell(duration(seconds["down"])),
         Cell(duration(seconds["unobserved"] + seconds["stopped"] + seconds["starting"])),
     ]
 
 
-def _mean(estimate: Document) -> str:
+def mean(estimate: Document) -> str:
+    """The value of an estimate, in words."""
     return "-" if estimate["value"] is None else duration(estimate["value"])
 
 
-def _between(interval: Document, shown: Any) -> str:
+def between(interval: Document, shown: Callable[[float], str]) -> str:
+    """The interval of an estimate, in words; empty when there is none."""
     low, high = interval["low"], interval["high"]
     if low is None:
         return ""
@@ -116,15 +126,23 @@ def percent(share: float | None) -> str:
         return "-"
     if share == 1:
         return "100%"
+    if 0 < share < 0.00005:
+        return "<0.01%"
     missing = max(1 - share, 1e-12) * 100
     digits = min(6, max(2, 1 - math.floor(math.log10(missing))))
     return ">99.999999%" if missing < 1e-6 else f"{share * 100:.{digits}f}%"
 
 
-def _notes(shown: Document) -> Iterator[str]:
+def notes(shown: Document) -> Iterator[str]:
+    """What does not fit into a table, a line each."""
     for program in shown["programs"]:
         yield from _repair(program)
         yield from _budget(program)
+    yield from whole(shown)
+
+
+def whole(shown: Document) -> Iterator[str]:
+    """What is to be said of all together."""
     system = shown["system"]
     if len(system["programs"]) > 1:
         product = system["if_independent"]

@@ -67,6 +67,11 @@ class Journal:
             return None
         return f"journal: {failing}" + (f", {self._lost} events lost" if self._lost else "")
 
+    @property
+    def waiting(self) -> int:
+        """How many events are not written yet."""
+        return self._queue.qsize()
+
     def append(self, record: EventRecord) -> None:
         """Write this event soon. Its ``seq`` should be ``last_seq + 1``."""
         self.last_seq = max(self.last_seq, record.seq)

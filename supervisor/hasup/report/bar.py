@@ -10,19 +10,23 @@ _RANK: Final = {mode: rank for rank, mode in enumerate(WORST)}
 
 def cells(timeline: Timeline, count: int) -> list[Mode]:
     """So many equal parts of its time, each with the worst of what it was in that part: no outage is too short."""
+    return [min(part, key=_RANK.__getitem__, default=Mode.UNOBSERVED) for part in parts(timeline, count)]
+
+
+def parts(timeline: Timeline, count: int) -> list[dict[Mode, float]]:
+    """So many equal parts of its time, and for which share of each it was what."""
+    found: list[dict[Mode, float]] = [{} for _ in range(count)]
     if not timeline.segments or count <= 0:
-        return [Mode.UNOBSERVED] * count
+        return found
     since, until = timeline.segments[0].start, timeline.segments[-1].end
     width = (until - since) / count
-    found = [Mode.UNOBSERVED] * count
     for start, end, mode in timeline.segments:
         first = min(count - 1, int((start - since) / width))
         last = min(count - 1, int((end - since) / width))
-        if last > first and since + last * width >= end:  # it ends where that cell begins
-            last -= 1
         for i in range(first, last + 1):
-            if _RANK[mode] < _RANK[found[i]]:
-                found[i] = mode
+            inside = min(end, since + (i + 1) * width) - max(start, since + i * width)
+            if inside > 0:
+                found[i][mode] = found[i].get(mode, 0.0) + inside / width
     return found
 
 

@@ -1,0 +1,157 @@
+"""How long a million events take: to write, to report on, to search; and how large they are.
+
+    python benchmarks/journal.py [--events N] [--days D] [--into FOLDER]
+
+Ten replicas of three programs live and crash at random for some days. Written by the journal itself, then read by the
+commands, each in a process of its own. With --into the folder is kept (and used again), and holds a configuration.
+"""
+
+import argparse
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hasup.journal import Journal
+from hasup.model.status import EventRecord
+
+CONFIG = """
+[supervisor]
+name = "shop"
+[programs.db]
+command = "sleep 60"
+objective = "99.9%"
+[programs.web]
+command = "sleep 60"
+replicas = 6
+need = 4
+depends_on = ["db"]
+objective = "99.95%"
+heartbeat = "10s"
+[programs.worker]
+command = "sleep 60"
+replicas = 3
+need = 1
+depends_on = ["db"]
+"""
+REPLICAS = {"db": 1, "web": 6, "worker": 3}
+CAUSES = (
+    ("backoff", "exited with code 3", {"result": "exit-code", "exit_code": 3}),
+    ("backoff", "killed by SIGKILL", {"result": "signal", "signal": "SIGKILL"}),
+    ("aborting", "hung: no sign of life for 10 s", {}),
+    ("stopping", "restarted by operator", {}),
+)
+
+
+class Life:
+    """One replica: its state, and when its next event comes."""
+
+    def __init__(self, chance: random.Random, program: str, index: int, at: float, scale: float) -> None:
+        self.name, self.program = f"{program}.{index}", program
+        self.next = at + index / 100
+        self._chance, self._scale = chance, scale
+        self._state, self._cause, self._generation = "stopped", CAUSES[0], 0
+
+    def event(self) -> tuple[str, str, str, dict[str, object]]:
+        """Old state, new state, reason and facts; the time of the next one is drawn."""
+        old, detail, reason = self._state, {}, "what it waited for is there"
+        if old == "running":
+            self._cause = self._chance.choices(CAUSES, (50, 20, 10, 20))[0]
+            self._state, reason, detail = self._cause[0], self._cause[1], dict(self._cause[2])
+        elif old in ("aborting", "stopping"):
+            self._state = "backoff" if old == "aborting" else "starting"
+            detail = {"result": "heartbeat" if old == "aborting" else "operator"}
+        elif old == "starting":
+            self._state, reason = "running", "ready: it said so (READY=1)"
+        else:
+            self._state = "starting"
+        self._generation += self._state == "starting"
+        means = {"running": 40.0 * self._scale, "aborting": 0.5, "stopping": 1.0, "backoff": 1.5, "starting": 2.0}
+        self.next += self._chance.expovariate(1 / means[self._state])
+        facts = {"ready": self._state == "running", "wanted": True, "generation": self._generation}
+        return old, self._state, reason, facts | detail
+
+
+def events(count: int, days: float) -> Iterator[EventRecord]:
+    """So many events, the last of them now."""
+    chance = random.Random(5)
+    begin = time.time() - days * 86_400
+    scale = days * 86_400 * 10 / count * 4 / 40  # a life has about four events
+    lives = [Life(chance, p, i, begin, scale) for p, n in REPLICAS.items() for i in range(1, n + 1)]
+    yield EventRecord(1, iso(begin), "hasup-started", None, None, "hasup started")
+    for seq in range(2, count + 1):
+        life = min(lives, key=lambda one: one.next)
+        at = iso(life.next)
+        old, new, reason, facts = life.event()
+        yield EventRecord(seq, at, "state", old, new, reason, life.name, life.program, facts)
+
+
+def iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def write(path: Path, count: int, days: float) -> None:
+    records = list(events(count, days))
+    journal = Journal(str(path), print, rows=2 * count)
+    begin, slowest = time.perf_counter(), 0.0
+    for n, record in enumerate(records):
+        before = time.perf_counter()
+        journal.append(record)
+        slowest = max(slowest, time.perf_counter() - before)
+        if n % 5_000 == 4_999:
+            journal_wait(journal)
+    assert journal.close(600)
+    took = time.perf_counter() - begin
+    print(f"write: {took:.1f} s, {count / took:,.0f} events a second; slowest append {slowest * 1000:.1f} ms")
+
+
+def journal_wait(journal: Journal) -> None:
+    """Not more at once than the queue holds: what is too much would be dropped."""
+    while journal.waiting:
+        time.sleep(0.001)  # the writer is at work
+
+
+def run(folder: Path, *argv: str) -> None:
+    begin = time.perf_counter()
+    with open(os.devnull, "wb") as nowhere:
+        subprocess.run([sys.executable, "-m", "hasup", *argv], cwd=folder, check=True, stdout=nowhere)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"hasup {' '.join(argv)}: {time.perf_counter() - begin:.2f} s (largest so far: {peak:.0f} MiB)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--days", type=float, default=30.0)
+    parser.add_argument("--into", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.into or Path(temporary)
+        (folder / ".hasup").mkdir(parents=True, exist_ok=True)
+        (folder / "hasup.toml").write_text(CONFIG)
+        path = folder / ".hasup" / "journal.db"
+        if not path.exists():
+            write(path, options.events, options.days)
+        print(f"size: {path.stat().st_size / 1e6:.0f} MB, {path.stat().st_size / options.events:.0f} bytes an event")
+        for argv in (
+            ["events", "-n", "10"],
+            ["events", "--since", "1h"],
+            ["events", "web.3", "-n", "100"],
+            ["events", "--kind", "core-restarted"],
+            ["report", "--since", "1h"],
+            ["report", "--since", "1d"],
+            ["report"],
+            ["history", "web"],
+            ["history", "--since", "30d"],
+        ):
+            run(folder, *argv)
+
+
+if __name__ == "__main__":
+    main()
