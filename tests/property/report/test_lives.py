@@ -57,7 +57,7 @@ def check(timeline, since, until):
     assert all(one.start < one.end for one in segments)
     for outage in failures(timeline):
         end = min(outage.end if outage.end is not None else until, until)
-        inside = [one for one in segments if one.start < end and one.end > outage.start]
+        inside = [one for one in segments if one.start < end and one.end > outage.start] if end > outage.start else []
         assert {one.mode for one in inside} <= {Mode.DOWN}
         assert abs(sum(seconds for _, seconds in outage.phases) - (end - outage.start)) < 1e-6 or not outage.phases
 
