@@ -42,7 +42,10 @@ def changed_config(chance: random.Random, config: spec.Config) -> spec.Config:
 def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program]) -> spec.Program:
     return spec.Program(
         name=name,
-        command=("x",),
+        command=("x", chance.choice("123")),
+        port=chance.choice([None, None, "auto", 1]),
+        listen=_listen(chance),
+        reload=spec.Reload(max_unavailable=chance.choice([0, 0, 1, 2]), rollback=chance.random() < 0.7),
         replicas=chance.choice([0, 1, 1, 1, 2, 3]),
         kind="task" if chance.random() < 0.15 else "service",
         essential=chance.random() < 0.04,
@@ -115,6 +118,13 @@ def _limits(chance: random.Random) -> spec.Limits:
     action = chance.choice(["restart", "restart", "stop", "warn", "signal:USR1"])
     limit = spec.Limit(above=100.0, for_=chance.choice([0.0, 1.5]), action=action)
     return spec.Limits(memory=limit) if chance.random() < 0.7 else spec.Limits(threads=limit)
+
+
+def _listen(chance: random.Random) -> spec.Listen | None:
+    how = chance.random()
+    if how < 0.5:
+        return None
+    return spec.Listen(address="127.0.0.1:2", mode="share" if how < 0.7 else "proxy", drain_timeout=4.0)
 
 
 def _group(chance: random.Random, names: tuple[str, ...]) -> spec.Group:

@@ -13,6 +13,7 @@ from hasup.model import events as ev
 from hasup.model.spec import Dependency, Program
 from hasup.model.state import Replica, Result, State
 from tests.simulation.guardian import check, hook_lives
+from tests.simulation.rolls import Rolls
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -39,6 +40,7 @@ class Promises:
         self._must_spawn: dict[str, int] = {}  # asked to start: a later generation than this one must come
         self._asked: dict[str, int | None] = {}  # the same, in a frame that is not sent yet; None: not any more
         self._ending = False
+        self._rolls = Rolls(world)
 
     # --- after each decision ----------------------------------------------------------------------------------------
     def after(
@@ -61,6 +63,7 @@ class Promises:
                 self._restart(old, known, event)
                 self._recovers(old, known, actions)
         self._obeyed(event, before)
+        self._rolls.after(before, actions)
         self._groups(before, changed, actions)
         self._order_of_stops(event, actions)
         due = core.next_deadline()
@@ -119,7 +122,7 @@ class Promises:
         elif r.state is State.WAITING:
             check(r.pid is None and r.tree_empty, f"P3: {name} waits, but lives")
             if r.deadline is None and not self.world.core.stopping:
-                check(self._unmet(self.world.core.spec(name)), f"P3: {name} waits for nothing")
+                check(self._unmet(self._target(r)), f"P3: {name} waits for nothing")
         else:
             check(r.deadline is not None or r.clearing or r.hook, f"P3: {name} is {r.state}, with no timer")
         if r.hook is not None:
@@ -128,6 +131,11 @@ class Promises:
             check(not r.clearing, f"hooks: {name} is cleared while {r.hook} runs")
         check(r.ready <= (r.state is State.RUNNING), f"{name} is {r.state} and ready")
         check(not r.admitted or r.deadline is not None, f"{name} has had its turn, and does not take it")
+
+    def _target(self, r: Replica) -> Program:
+        """As what it would be started, and is on its way out when it is not configured."""
+        configured = r.program in self.world.config.programs
+        return self.world.core.configured(r.program) if configured else self.world.core.spec(r.name)
 
     def _unmet(self, program: Program) -> list[str]:
         return [name for name, needed in program.depends_on.items() if not self._met(name, needed)]
@@ -241,7 +249,8 @@ class Promises:
                 for index in range(1, 4):
                     known = core.replicas.get(f"{program}.{index}")
                     if index > count:
-                        check(known is None or not known.wanted, f"{program} is scaled down")
+                        stands_in = known is not None and core.stands_in(known.name)
+                        check(known is None or not known.wanted or stands_in, f"{program} is scaled down")
                         self._asked[f"{program}.{index}"] = None
                     else:
                         check(known is not None, f"{program} is scaled up")
@@ -276,7 +285,7 @@ class Promises:
             old = before.get(known.name)
             if old is None or known.state is not State.BACKOFF or known.restarts == old.restarts or old.then_start:
                 continue
-            if known.program not in group.programs:
+            if known.program not in group.programs or core.stands_in(known.name):
                 continue
             later = group.programs[group.programs.index(known.program) + 1 :]
             for other in before.values():
@@ -296,7 +305,7 @@ class Promises:
             if isinstance(action, act.Changed) and action.old in BEFORE_REST and "stopped with hasup" in action.reason:
                 name = action.slot.partition(".")[0]
                 for other in core.replicas.values():
-                    needs = name in core.spec(other.name).depends_on
+                    needs = name in self._target(other).depends_on
                     check(not needs or other.state in AT_REST, f"{name} is stopped before {other.name}")
 
     # --- frames and cores -------------------------------------------------------------------------------------------
@@ -321,6 +330,7 @@ class Promises:
     def restored(self) -> None:
         """P5: a new core knows what the one before had sent."""
         self.blind()
+        self._rolls.restored()
         core = self.world.core
         check(core.stopping == (self.world.expected is not None), "P5: whether hasup is ending")
         for name, kept in self._shadow.items():
@@ -363,7 +373,7 @@ class Promises:
         """A replica that is not what it should be once all is well, in words; None when there is none."""
         core = self.world.core
         for name, r in core.replicas.items():
-            beyond = r.index > core.spec(name).replicas
+            beyond = r.index > core.spec(name).replicas and not core.stands_in(name)
             if beyond:
                 return f"{name} is beyond the number of replicas"
             if not r.wanted and r.state not in AT_REST:
@@ -375,14 +385,17 @@ class Promises:
                 return f"{name} was asked to start, and did not: {r.state}, {r.reason}"
         held = {r.program for r in core.replicas.values() if self._excused(r)}
         rolling = [name for name in self.world.config.programs if core.is_rolling([name]) and name not in held]
-        return f"the rolling restart of {rolling} does not end" if rolling else None
+        standing = [r.name for r in core.replicas.values() if core.stands_in(r.name) and r.program not in held]
+        if rolling or standing:
+            return f"the reload of {rolling} does not end, {standing} stand in"
+        return None
 
     def _excused(self, r: Replica) -> bool:
         """Whether it waits for something that is not to come: a program that was stopped, scaled away or failed."""
         core = self.world.core
         if r.state is not State.WAITING:
             return False
-        for name in self._unmet(core.spec(r.name)):
+        for name in self._unmet(self._target(r)):
             others = [o for o in core.replicas.values() if o.program == name]
             if all(o.state in AT_REST or o.ready or self._excused(o) for o in others):
                 return True

@@ -7,15 +7,16 @@ at each of its frames; the frame is then lost, or arrived, or arrived in part, a
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from hasup.core import Supervisor
 from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Limits, Program
-from hasup.model.state import State
+from hasup.model.state import Replica, State
 from tests.simulation.configs import changed_config, random_config
 from tests.simulation.guardian import Broken, Guardian, Hook, Life, check
 from tests.simulation.promises import Promises
@@ -37,9 +38,10 @@ class World:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.config = random_config(chance)
-        self._removed: dict[str, Program] = {}  # as they were last
+        self.programs: dict[tuple[str, int], Program] = {}  # slot and generation -> what it was started as
         self.now = 100.0
         self.guardian = Guardian(lambda: self.now, self.later, self._send, self._draw, self._draw_hook, self._born)
+        self.untold: set[tuple[str, int]] = set()  # those that another configuration did not get to
         self.blobs: dict[str, str] = {}
         self.healthy = False
         self.ended: int | None = None
@@ -221,8 +223,7 @@ class World:
         if self.guardian.slots.keys() - self.core.replicas.keys():
             return
         config = changed_config(self.chance, self.config)
-        old, written = self.config, list[bool]()
-        self._removed.update(old.programs)
+        written = list[bool]()
 
         def apply() -> list[act.Action]:
             self.config = config
@@ -231,8 +232,6 @@ class World:
         self._decide(Reload(), apply, written)
         if written:
             self.promises.reconfigured()
-        else:
-            self.config = old
 
     def _decide(
         self, event: ev.Event, decide: Callable[[], list[act.Action]], written: list[bool] | None = None
@@ -242,12 +241,18 @@ class World:
             return
         self.events += 1
         self.trail.append((self.now, event))
-        before = dict(self.core.replicas)
+        before, config = dict(self.core.replicas), self.config
         actions = decide()
+        self._let_drain(before)
+        for action in actions:
+            if isinstance(action, act.Revert):
+                programs = self.config.programs | {action.program: self.core.configured(action.program)}
+                self.config = replace(self.config, programs=programs)
         blobs = self.core.take_blobs()
         self.promises.after(event, before, actions, blobs)
         fate = 0.0 if self.healthy or self._epoch >= MOST_CORES else self.chance.random()
         if 1 - CORE_DIES <= fate < 1 - CORE_DIES * 0.6:
+            self.config = config
             self._core_dies()
             return
         if written is not None:
@@ -270,6 +275,8 @@ class World:
         if "" in blobs and self.expected is None and self.core.stopping:
             self.expected = event.exit_code if isinstance(event, ev.Shutdown) else 1
         for action in actions:
+            if isinstance(action, act.Spawn):
+                self.programs[action.slot, action.generation] = self.core.spec(action.slot)
             if isinstance(action, _FOR_GUARDIAN):
                 self.guardian.carry_out(action)
             elif isinstance(action, act.Exit):
@@ -286,6 +293,9 @@ class World:
         slots = list(dict.fromkeys(["", *blobs, *(order.slot for order in orders)]))
         arrived = set(slots[: self.chance.randint(1, len(slots))])
         self.trail.append((self.now, f"only the frame's part of {sorted(arrived)} arrives"))
+        if isinstance(event, Reload):  # whoever was not told yet to end runs on as it is
+            lost = [slot for slot in slots if slot not in arrived and slot in self.guardian.slots]
+            self.untold |= {(slot, self.guardian.slots[slot].generation) for slot in lost}
         ending = [action for action in actions if isinstance(action, act.Exit)]
         self._frame(
             event,
@@ -357,18 +367,27 @@ class World:
 
     # --- children ---------------------------------------------------------------------------------------------------
     def program(self, slot: str) -> Program:
-        name = slot.partition(".")[0]
-        return self.config.programs.get(name) or self._removed[name]
+        """What the core takes a replica for, or what it was started as when the core knows it no more."""
+        return self.core.spec(slot) if slot in self.core.replicas else self._started(slot)
+
+    def _started(self, slot: str) -> Program:
+        return self.programs[slot, self.guardian.slots[slot].generation]
 
     def _draw(self, slot: str) -> Life:
-        return Life(self.chance, healthy=self.healthy, task=self.program(slot).kind == "task")
+        return Life(self.chance, healthy=self.healthy, task=self._started(slot).kind == "task")
 
     def _draw_hook(self, hook: str, generation: int) -> Hook:
         return Hook(hook, generation, self.chance, healthy=self.healthy)
 
+    def _let_drain(self, before: Mapping[str, Replica]) -> None:
+        """The connections to what is to end do so, as a rule."""
+        for name, known in self.core.replicas.items():
+            if known.draining and not (name in before and before[name].draining) and self.chance.random() < 0.8:
+                self.later(0.2, lambda name=name: self.tell(ev.Drained(name)))  # type: ignore[misc]
+
     def _born(self, slot: str, generation: int) -> None:
         """A child runs: its signs of life begin."""
-        program, life = self.program(slot), self.guardian.slots[slot].life
+        program, life = self._started(slot), self.guardian.slots[slot].life
         if life is not None and life.ready is not None and (program.ready.notify or program.ready.log):
             says: ev.Event = (
                 ev.Notified(slot, ready=True) if program.ready.notify else ev.LogMatched(slot, generation, "x")

@@ -2,12 +2,13 @@
 
 from msgspec.structs import replace
 
-from hasup.core import signs, wishes
+from hasup.core import rolling, rolls, signs, wishes
 from hasup.core.diff import Difference, difference
+from hasup.core.fates import stop_beyond
 from hasup.core.step import Step
 from hasup.core.turn import Turn
 from hasup.model.actions import Note
-from hasup.model.spec import Config
+from hasup.model.spec import Config, Program
 from hasup.model.state import Result
 
 
@@ -18,6 +19,8 @@ def scale(turn: Turn, name: str, count: int, by: str) -> None:
         return
     before = roster.programs[name].replicas
     roster.own.scale[name] = count
+    if name in roster.own.rolling:
+        roster.own.rolling[name].held = None  # nor does the end of a reload change it
     roster.remember()
     added = roster.resize(name, count)
     turn.actions.append(Note("scale", f"scaled from {before} to {count} by {by}", name))
@@ -27,34 +30,52 @@ def scale(turn: Turn, name: str, count: int, by: str) -> None:
     stop_beyond(turn, name, count, f"stopped by {by}, who scaled {name} to {count}")
 
 
-def apply(turn: Turn, config: Config) -> Difference:
+def apply(turn: Turn, config: Config, by: str) -> Difference:
     """Go over to another configuration: only what differs is touched."""
     roster = turn.roster
     found = difference(roster.config, config)
+    before = dict(roster.config.programs)
+    rolled = {name for name in found.changed if _can_roll(turn, found, before[name], config.programs[name])}
     programs = dict(config.programs)
     for name, program in roster.programs.items():  # what is removed stays known until its replicas are gone
         programs.setdefault(name, replace(program, replicas=0, depends_on={}))
     for name in config.programs:
-        if any(change.option == "replicas" for change in found.changed.get(name, ())):
+        if name in rolled:
+            programs[name] = replace(programs[name], replicas=roster.programs[name].replicas)
+        elif any(change.option == "replicas" for change in found.changed.get(name, ())):
             roster.own.scale.pop(name, None)
         elif name in roster.own.scale:
             programs[name] = replace(programs[name], replicas=roster.own.scale[name])
     roster.configure(config, programs)
     roster.remember()
-    _carry_over(turn, found)
+    for name in found.removed:
+        rolls.forget(turn, name)
+        stop_beyond(turn, name, 0, "stopped: it is not in the configuration any more")
+    for name in (*found.added, *found.changed):
+        if name in rolled:
+            rolls.begin_changed(turn, name, before[name], by)
+        else:
+            _carry_over(turn, name, added=name in found.added, restarted=name in found.restarted())
     roster.wake.update(dict.fromkeys(programs))
     return found
 
 
-def _carry_over(turn: Turn, found: Difference) -> None:
-    for name in found.removed:
-        stop_beyond(turn, name, 0, "stopped: it is not in the configuration any more")
-    for name in (*found.added, *found.changed):
-        _carry_over_one(turn, name, added=name in found.added, restarted=name in found.restarted())
+def _can_roll(turn: Turn, found: Difference, old: Program, new: Program) -> bool:
+    """Whether the replicas of a changed program are replaced one after the other, and may go back.
 
-
-def _carry_over_one(turn: Turn, name: str, *, added: bool, restarted: bool) -> None:
+    Not so when none is ready, so that there is nothing to lose; nor when its socket changes.
+    """
     roster = turn.roster
+    if old.name not in found.restarted() and old.name not in roster.own.rolling:
+        return False
+    services = old.kind == new.kind == "service" and not old.internal
+    return services and old.listen == new.listen and any(r.ready and rolling.counts(r) for r in roster.of(old.name))
+
+
+def _carry_over(turn: Turn, name: str, *, added: bool, restarted: bool) -> None:
+    roster = turn.roster
+    if restarted:
+        rolls.forget(turn, name)
     program = roster.programs[name]
     there = [] if added else roster.of(name)
     wanted = any(known.wanted for known in there) if there else program.autostart
@@ -67,12 +88,6 @@ def _carry_over_one(turn: Turn, name: str, *, added: bool, restarted: bool) -> N
             turn.step(known.name, _replace)
         else:
             turn.step(known.name, signs.unprobed)
-
-
-def stop_beyond(turn: Turn, name: str, count: int, why: str) -> None:
-    """Stop the replicas of a program beyond so many, the last one first."""
-    for known in turn.roster.beyond(name, count):
-        wishes.stop_in_turn(turn.step, turn.roster.drains(name), known.name, why)
 
 
 def _replace(step: Step) -> None:

@@ -16,7 +16,7 @@ def changed(turn: Turn, name: str) -> None:
     """A program changed: others may have waited for just that, and it may wait for something else than before."""
     roster = turn.roster
     for other in (*roster.plan.dependants(name), *([name] if name in roster.programs else [])):
-        for waiting in roster.of(other):
+        for waiting in roster.there(other):
             if waiting.state is State.WAITING and waiting.deadline is None and waiting.wanted:
                 turn.step(waiting.name, lambda step: replica.launch(step, "what it waited for is there"))
     program = roster.programs.get(name)
@@ -40,6 +40,8 @@ def _remove_surplus(turn: Turn, name: str) -> None:
     if name not in roster.programs:
         return
     for surplus in roster.beyond(name, roster.programs[name].replicas):
+        if roster.stands_in(surplus):
+            continue
         if surplus.state in AT_REST:
             roster.remove(surplus.name)
             turn.actions.append(Forget(surplus.name))
@@ -49,12 +51,19 @@ def _remove_surplus(turn: Turn, name: str) -> None:
         del roster.programs[name]
 
 
+def stop_beyond(turn: Turn, name: str, count: int, why: str) -> None:
+    """Stop the replicas of a program beyond so many, the last one first, but for those that stand in."""
+    for known in turn.roster.beyond(name, count):
+        if not turn.roster.stands_in(known):
+            wishes.stop_in_turn(turn.step, turn.roster.drains(name), known.name, why)
+
+
 def restarted(turn: Turn, slot: str) -> None:
     """A replica is being restarted: so are those that asked to be restarted with it."""
     known = turn.roster.replicas[slot]
     if known.state in AT_REST:
         return  # its group gave up meanwhile
-    for other in turn.roster.plan.dependants(known.program):
+    for other in [] if turn.roster.stands_in(known) else turn.roster.plan.dependants(known.program):
         if turn.roster.programs[other].depends_on[known.program].restart:
             _restart_all(turn, other, f"restarted, since {slot} was")
     if known.state is State.BACKOFF:
@@ -63,9 +72,10 @@ def restarted(turn: Turn, slot: str) -> None:
 
 def failed(turn: Turn, slot: str) -> None:
     """A replica failed and will be restarted: its groups count it, and take others along."""
-    name = turn.roster.replicas[slot].program
+    known = turn.roster.replicas[slot]
+    name = known.program
     for group in turn.roster.config.groups.values():
-        if name in group.programs:
+        if name in group.programs and not turn.roster.stands_in(known):
             _group_failed(turn, group, slot, name)
 
 

@@ -152,11 +152,33 @@ def heartbeat_timeout(replica: Replica, program: Program) -> float | None:
 
 
 # --- ending ----------------------------------------------------------------------------------------------------------
-def ask_to_end(step: Step, why: str, failing: Result | None = None, detail: str = "") -> None:
-    """Send the stop signal, or run the stop command; the deadline is the KILL."""
-    stop = step.program.stop
-    step.enter(_S.STOPPING, why, deadline=step.now + stop.timeout, failing=failing, failing_detail=detail)
-    replica = step.replica
+def ask_to_end(step: Step, why: str, failing: Result | None = None, detail: str = "", *, gently: bool = False) -> None:
+    """Send the stop signal, or run the stop command; the deadline is the KILL.
+
+    ``gently``: first the connections that the dispatcher has to it may end; the deadline is that of the drain.
+    """
+    drain = drain_timeout(step.program) if gently and step.replica.state is _S.RUNNING else 0.0
+    due = step.now + (drain or step.program.stop.timeout)
+    step.enter(_S.STOPPING, why, deadline=due, failing=failing, failing_detail=detail, draining=drain > 0)
+    if not drain:
+        _tell_to_end(step)
+
+
+def drain_timeout(program: Program) -> float:
+    """Seconds that connections to a replica may take to end before it is told to; 0 where nobody forwards any."""
+    listen = program.listen
+    return listen.drain_timeout if listen is not None and listen.mode == "proxy" else 0.0
+
+
+def drained(step: Step) -> None:
+    """It takes no work any more: now it is told to end."""
+    if step.replica.draining:
+        step.set(draining=False, deadline=step.now + step.program.stop.timeout)
+        _tell_to_end(step)
+
+
+def _tell_to_end(step: Step) -> None:
+    replica, stop = step.replica, step.program.stop
     if replica.hook is not None:
         step.clear(stop.timeout)
     elif stop.command and replica.pid is not None:
@@ -188,6 +210,8 @@ def due(step: Step) -> None:
         case _S.BACKOFF | _S.WAITING:
             step.set(deadline=None)
             launch(step, again(replica.last))
+        case _S.STOPPING if replica.draining:
+            drained(step)
         case _S.ABORTING | _S.STOPPING:
             step.set(deadline=None, failing=replica.failing or _killed(step))
             step.explain("kill", f"{replica.reason}; killed, since it did not end in time")
@@ -232,7 +256,7 @@ def exited(step: Step, event: ev.Exited) -> None:
         _nothing_left(step)
     elif not replica.clearing:
         left = (replica.deadline - step.now) if replica.state is _S.STOPPING and replica.deadline is not None else 0.0
-        step.clear(max(0.0, left))
+        step.clear(min(max(0.0, left), step.program.stop.timeout))
     if replica.state is _S.STOPPING:
         if event.empty:
             at_rest(step)

@@ -9,10 +9,12 @@ from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
 from hasup.core.restore import decode
-from hasup.core.rolling import Rolling
+from hasup.core.rolling import Rolling, for_standing_in, other
 from hasup.core.transitions import AT_REST
 from hasup.model.spec import Config, Program
 from hasup.model.state import Replica
+
+_ASKED = 16  # tokens kept
 
 
 class Own(msgspec.Struct, omit_defaults=True):
@@ -24,6 +26,8 @@ class Own(msgspec.Struct, omit_defaults=True):
     killing: bool = False
     group_history: dict[str, list[float]] = {}
     rolling: dict[str, Rolling] = {}  # program -> its rolling restart under way
+    reloaded: dict[str, str] = {}  # program -> why its last one failed, or does not get on
+    asked: list[str] = []  # the tokens of the last reloads: a command whose core died asks again with the same
 
 
 class Roster:
@@ -56,11 +60,43 @@ class Roster:
             if program.owner is not None:
                 self.servers.setdefault(program.owner, []).append(program.name)
 
+    def revert(self, name: str, program: Program) -> Program:
+        """Let a program be configured as it was; returns what it was to become. Its number of replicas stays."""
+        rejected = self.config.programs[name]
+        depends_on = {other: how for other, how in program.depends_on.items() if other in self.programs}
+        program = replace(program, depends_on=depends_on)
+        config = replace(self.config, programs=self.config.programs | {name: program})
+        running = replace(program, replicas=self.programs[name].replicas)
+        self.configure(config, self.programs | {name: running})
+        self.wake.update(dict.fromkeys(self.programs))
+        return rejected
+
     # --- what is known ----------------------------------------------------------------------------------------------
+    def spec(self, known: Replica) -> Program:
+        """What a replica runs, or is to run: while its program goes over to another configuration, the old or new."""
+        program = self.programs[known.program]
+        plan = self.own.rolling.get(known.program)
+        if plan is None:
+            return program
+        if (runs := other(plan, known)) is not None:
+            program = replace(runs, replicas=program.replicas)
+        return for_standing_in(program) if known.name in plan.stand_ins else program
+
+    def stands_in(self, known: Replica) -> bool:
+        """Whether it is there only while its program is reloaded."""
+        plan = self.own.rolling.get(known.program)
+        return plan is not None and known.name in plan.stand_ins
+
     def of(self, program: str) -> list[Replica]:
         """The replicas that a program is to have, by number."""
         count = self.programs[program].replicas
         return [r for i in range(1, count + 1) if (r := self.replicas.get(f"{program}.{i}")) is not None]
+
+    def there(self, program: str) -> list[Replica]:
+        """Those that a program is to have, and those that stand in."""
+        plan = self.own.rolling.get(program)
+        stand_ins = plan.stand_ins if plan is not None else ()
+        return [*self.of(program), *(self.replicas[slot] for slot in stand_ins if slot in self.replicas)]
 
     def beyond(self, program: str, count: int) -> list[Replica]:
         """The replicas of a program beyond so many, the last one first."""
@@ -126,6 +162,12 @@ class Roster:
         self._dirty.pop(slot, None)
         self._forgotten[slot] = None
 
+    def remember_asked(self, token: str) -> None:
+        """A reload was asked for by this token."""
+        if token:
+            self.own.asked = [*self.own.asked[1 - _ASKED :], token]
+            self.remember()
+
     def remember(self) -> None:
         """The supervisor's own state changed."""
         self._dirty[""] = None
@@ -147,6 +189,9 @@ class Roster:
         for name, count in self.own.scale.items():
             if name in self.programs:
                 self.resize(name, count)
+        for name, plan in self.own.rolling.items():
+            if name in self.programs and plan.held is not None:
+                self.resize(name, plan.held)
         for name, program in self.programs.items():
             for surplus in self.beyond(name, program.replicas):
                 self.remove(surplus.name)  # one that is still being stopped comes back with its blob

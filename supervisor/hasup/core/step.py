@@ -53,6 +53,7 @@ class Step:
         assert state in MOVES[old], f"{self.replica.name}: {old} does not lead to {state}"
         assert reason
         changes.setdefault("admitted", False)
+        changes.setdefault("draining", False)
         if state is not State.RUNNING:
             changes.setdefault("ready", False)
             changes.setdefault("heartbeat_due", None)

@@ -45,8 +45,16 @@ class Supervisor:
         return self._roster.own.ending is not None
 
     def spec(self, slot: str) -> Program:
-        """The program of a slot; its ``replicas`` are as scaled."""
-        return self._roster.programs[self.replicas[slot].program]
+        """The program of a slot; its ``replicas`` are as scaled. While it is reloaded, some slots run the old one."""
+        return self._roster.spec(self.replicas[slot])
+
+    def configured(self, name: str) -> Program:
+        """A program as the configuration in force has it."""
+        return self._roster.config.programs[name]
+
+    def stands_in(self, slot: str) -> bool:
+        """Whether a replica is there only while its program is reloaded."""
+        return self._roster.stands_in(self.replicas[slot])
 
     def resolve(self, asked: Sequence[str]) -> tuple[str, ...]:
         """The slots that these names stand for; raises :class:`hasup.core.UnknownName`."""
@@ -61,8 +69,25 @@ class Supervisor:
         return self._roster.plan.is_settled(replica)
 
     def is_rolling(self, programs: Iterable[str]) -> bool:
-        """Whether a rolling restart of one of these programs is under way."""
-        return any(name in self._roster.own.rolling for name in programs)
+        """Whether a rolling restart of one of these programs is under way.
+
+        Not so when it has failed and only waits for what it replaced to be ready, nor when it goes on trying in vain.
+        """
+        plans = [plan for name in programs if (plan := self._roster.own.rolling.get(name)) is not None]
+        return any(not plan.over and plan.trouble is None for plan in plans)
+
+    def not_reloaded(self, programs: Iterable[str]) -> dict[str, str]:
+        """Those whose last rolling restart failed, or does not get on, and why."""
+        reloaded = self._roster.own.reloaded
+        return {name: reloaded[name] for name in programs if name in reloaded}
+
+    def reloading(self) -> list[str]:
+        """The programs of which a rolling restart is under way, or failed."""
+        return list(dict.fromkeys([*self._roster.own.rolling, *self._roster.own.reloaded]))
+
+    def was_asked(self, token: str) -> bool:
+        """Whether the reload of this token was begun already, by an earlier core as well."""
+        return token in self._roster.own.asked
 
     def next_deadline(self) -> float | None:
         """When :class:`~hasup.model.events.Due` is wanted next."""
@@ -99,17 +124,20 @@ class Supervisor:
         self._follow_up(turn)
         return turn.actions
 
-    def apply(self, config: Config, now: float) -> tuple[Difference, list[Action]]:
+    def apply(
+        self, config: Config, now: float, *, by: str = "operator", token: str = ""
+    ) -> tuple[Difference, list[Action]]:
         """Go over to another configuration: only what differs is touched."""
         turn = Turn(self._roster, now)
-        found = changing.apply(turn, config)
+        self._roster.remember_asked(token)
+        found = changing.apply(turn, config, by)
         self._follow_up(turn)
         return found, turn.actions
 
     def _beat(self, slot: str, now: float) -> None:
         known = self.replicas.get(slot)
         if known is not None and known.state is State.RUNNING and known.heartbeat_due is not None:
-            timeout = replica.heartbeat_timeout(known, self._roster.programs[known.program])
+            timeout = replica.heartbeat_timeout(known, self._roster.spec(known))
             if timeout is not None:
                 self._roster.beat(known, now + timeout)
 
@@ -120,6 +148,8 @@ class Supervisor:
                 return self._known((slot,), lambda step: replica.exited(step, event))
             case ev.Spawned(slot):
                 return self._known((slot,), lambda step: replica.spawned(step, event))
+            case ev.Drained(slot):
+                return self._known((slot,), replica.drained)
             case ev.Notified(slot):
                 return self._known((slot,), lambda step: signs.notified(step, event))
             case ev.ProbeResult(slot):
@@ -190,7 +220,8 @@ class Supervisor:
                 self._stop(turn, slots, f"stopped by {by}")
             case ev.Scale(program, count, by) if not self.stopping:
                 changing.scale(turn, program, count, by)
-            case ev.Roll(slots, by) if not self.stopping:
+            case ev.Roll(slots, by, token) if not self.stopping:
+                self._roster.remember_asked(token)
                 rolls.begin(turn, self._staying(slots), by)
             case ev.Shutdown(reason, code, at_once):
                 self._ending.begin(turn, reason, code, at_once=at_once or self.stopping)

@@ -27,13 +27,12 @@ class Turn:
         """Let ``apply`` decide on one replica."""
         roster = self.roster
         before = roster.replicas[slot]
-        program = roster.programs[before.program]
         step = Step(
             before,
-            program,
+            roster.spec(before),
             self.now,
             chance=lambda: jitter(roster.seed, slot, before.generation),
-            blocked=lambda: roster.plan.blocked(program),
+            blocked=lambda: roster.plan.blocked(roster.programs[before.program]),
             ending=roster.own.ending is not None,
         )
         apply(step)

@@ -34,12 +34,12 @@ def _begin(step: Step, why: str) -> None:
         launch(step, why)
 
 
-def stop(step: Step, why: str) -> None:
-    """Do not want it any more."""
+def stop(step: Step, why: str, *, gently: bool = False) -> None:
+    """Do not want it any more. ``gently``: see :func:`hasup.core.replica.ask_to_end`."""
     replica = step.replica
     step.set(wanted=False, then_start=False)
     if replica.state in (_S.STARTING, _S.RUNNING):
-        ask_to_end(step, why)
+        ask_to_end(step, why, gently=gently)
     elif replica.state in (_S.BACKOFF, _S.WAITING, _S.FAILED, _S.COMPLETED):
         if is_clear(step, why):
             step.enter(_S.STOPPED, why)
@@ -66,14 +66,14 @@ def _stop_after(step: Step, why: str) -> None:
         step.tell("draining", why)
 
 
-def restart_now(step: Step, why: str, result: Result = Result.OPERATOR) -> None:
+def restart_now(step: Step, why: str, result: Result = Result.OPERATOR, *, gently: bool = False) -> None:
     """Stop and start at once; what does not run is started. ``result`` is what the run is said to have ended by."""
     replica = step.replica
     if step.ending:
         return
     if replica.state in (_S.STARTING, _S.RUNNING):
         step.set(wanted=True, settled=False, restarts=replica.restarts + 1)
-        ask_to_end(step, why, result, why)
+        ask_to_end(step, why, result, why, gently=gently)
         step.set(then_start=True)
         step.restarted = True
     elif replica.state in (_S.STOPPING, _S.ABORTING):

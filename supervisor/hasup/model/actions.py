@@ -67,6 +67,12 @@ class Forget(Action, frozen=True):
     slot: str
 
 
+class Revert(Action, frozen=True):
+    """The configuration of a program goes back to what it was: keep that as the one in force."""
+
+    program: str
+
+
 class Changed(Action, frozen=True):
     """Something happened to a replica, with its reason: for the journal, the log, followers and the dispatcher."""
 

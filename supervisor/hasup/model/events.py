@@ -75,6 +75,12 @@ class Beat(Event, frozen=True):
     slot: str
 
 
+class Drained(Event, frozen=True):
+    """No connection is open to the slot any more, and none will be: the dispatcher says so."""
+
+    slot: str
+
+
 class Notified(Event, frozen=True):
     """A checked sd_notify message without its heartbeat part. Fields that were not sent are None."""
 
@@ -154,10 +160,11 @@ class Restart(Event, frozen=True):
 
 
 class Roll(Event, frozen=True):
-    """Replace these replicas one by one, the next when the one before is ready again."""
+    """Replace these replicas, as their programs' table ``reload`` has it. ``token`` names the request."""
 
     slots: tuple[str, ...]
     by: str = "operator"
+    token: str = ""
 
 
 class Scale(Event, frozen=True):

@@ -91,6 +91,18 @@ class Driver:
             self.spawned(*starting)
         return self
 
+    def let_it_roll(self) -> None:
+        """Every replica obeys, and every start succeeds."""
+        while True:
+            starting = [name for name, r in self.core.replicas.items() if r.spawning]
+            stopping = [name for name, r in self.core.replicas.items() if r.state is State.STOPPING]
+            if starting:
+                self.spawned(starting[0])
+            elif stopping:
+                self.exits(stopping[0], 0)
+            else:
+                return
+
     # --- what was asked for -----------------------------------------------------------------------------------------
     def asked(self, kind: type[act.Action]) -> list[str]:
         """The slots that an action of this kind was asked for, by the last event."""

@@ -4,11 +4,12 @@ import pytest
 
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Dependency, Health, Ready, Restart
+from hasup.model.spec import Dependency, Health, Ready, Reload, Restart
 from hasup.model.state import Result, State
 from tests.unit.core.driver import Driver, program
 
 SLOW = Ready(notify=True)
+ONE_BY_ONE = Reload(max_unavailable=1)
 
 
 def ready(driver: Driver, *slots: str) -> None:
@@ -74,7 +75,7 @@ def test_only_what_differs_is_touched():
     driver = Driver(program("a"), program("b"), program("c")).up()
     driver.reload(program("a"), program("b", env={"X": "1"}), program("d"))
     assert driver.states() == {"a.1": "running", "b.1": "stopping", "c.1": "stopping", "d.1": "starting"}
-    assert driver["b.1"].reason == "restarted: its configuration changed"
+    assert driver["b.1"].reason == "reloaded by operator: its configuration changed"
     driver.exits("c.1", 0)
     assert driver.asked(act.Forget) == ["c.1"]
     driver.exits("b.1", 0)
@@ -109,8 +110,10 @@ def test_a_number_that_an_operator_asked_for_stays_unless_it_is_configured_anew(
     driver.tell(ev.Scale("web", 2))
     driver.spawned("web.2")
     driver.reload(program(nice=1))
+    driver.let_it_roll()
     assert len(driver.core.replicas) == 2
     driver.reload(program(nice=1, replicas=3))
+    driver.let_it_roll()
     assert driver.core.spec("web.1").replicas == 3
 
 
@@ -135,6 +138,7 @@ def test_what_was_not_ready_by_its_probes_is_so_when_nobody_probes_it_any_more()
 
 # --- rolling ----------------------------------------------------------------------------------------------------------
 def rolling(count: int = 3, **options) -> Driver:
+    options = {"reload": ONE_BY_ONE} | options
     driver = Driver(program(replicas=count, ready=SLOW, **options)).up()
     ready(driver, *driver.core.replicas)
     driver.tell(ev.Roll(tuple(driver.core.replicas), by="ann"))
@@ -156,7 +160,7 @@ def test_one_by_one_each_when_the_one_before_is_ready():
         assert all(driver[other].ready for other in others), "until it is ready"
         ready(driver, slot)
     assert not driver.core.is_rolling(["web"])
-    assert driver.told("reloaded") == ["all replicas were replaced one by one, as ann asked"]
+    assert driver.told("reloaded") == ["all replicas were replaced, as ann asked"]
     assert driver["web.1"].last.result is Result.RELOAD
 
 
@@ -164,7 +168,7 @@ def test_it_ends_with_the_first_that_does_not_become_ready():
     driver = rolling()
     driver.exits("web.1", 0)
     driver.tell(ev.SpawnFailed("web.1", 2, "x"))
-    assert driver.told("reload-failed") == ["web.1 did not become ready; 2 replicas were left as they were"]
+    assert driver.told("reload-failed") == ["web.1 did not become ready: x; 2 replicas were left as they were"]
     assert not driver.core.is_rolling(["web"])
     assert driver["web.2"].ready
     assert driver["web.3"].ready
@@ -187,7 +191,7 @@ def test_one_that_gave_up_ends_it():
 
 
 def test_those_that_do_not_run_are_left_alone():
-    driver = Driver(program(replicas=2, ready=SLOW)).up("web.1")
+    driver = Driver(program(replicas=2, ready=SLOW, reload=ONE_BY_ONE)).up("web.1")
     ready(driver, "web.1")
     driver.tell(ev.Roll(("web.1", "web.2")))
     replace(driver, "web.1")

@@ -9,7 +9,7 @@ from hasup.core import Supervisor
 from hasup.core.restore import decode
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Dependency, Group, Health, Heartbeat, Ready, Restart, Stop
+from hasup.model.spec import Dependency, Group, Health, Heartbeat, Ready, Reload, Restart, Stop
 from hasup.model.state import LastRun, Replica, Result, State
 from tests.unit.core.driver import Driver, program
 
@@ -155,7 +155,7 @@ def test_what_waited_for_what_is_there_by_now_starts():
 
 
 def test_a_roll_goes_on():
-    driver = Driver(program(replicas=2)).up()
+    driver = Driver(program(replicas=2, reload=Reload(max_unavailable=1))).up()
     torn(driver, ev.Roll(("web.1", "web.2")), "")
     assert driver.states() == {"web.1": "stopping", "web.2": "running"}
     assert driver.core.is_rolling(["web"])
