@@ -3,11 +3,15 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hasup.cli.errors import USAGE
 from hasup.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from hasup.model.spec import Config
 
 
 @click.command("check")
@@ -32,11 +36,24 @@ def command(config: str | None, as_json: bool) -> int:
     replicas = sum(program.replicas for program in loaded.programs.values())
     if as_json:
         counts = {"programs": len(loaded.programs), "replicas": replicas}
-        _print({"file": loaded.file, "ok": True, **counts, "faults": []})
+        _print({"file": loaded.file, "ok": True, **counts, "faults": [], "notes": _notes(loaded)})
     else:
         programs = _counted(len(loaded.programs), "program")
         sys.stdout.write(f"{loaded.file}: {programs}, {_counted(replicas, 'replica')}: ok\n")
+        sys.stdout.writelines(f"note: {note}\n" for note in _notes(loaded))
     return 0
+
+
+def _notes(config: "Config") -> list[str]:
+    """What is in order, and may not be what is meant."""
+    from hasup.core.rolling import beside_itself
+
+    return [
+        f"{program.name}: a reload ends each replica before its successor starts, as if max_unavailable were 1; the new"
+        ' one comes first only with port = "auto" or listen.mode = "share"'
+        for program in config.programs.values()
+        if program.listen and not program.reload.max_unavailable and not beside_itself(program, program.replicas)
+    ]
 
 
 def _counted(number: int, what: str) -> str:

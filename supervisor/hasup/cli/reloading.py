@@ -3,10 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from hasup.cli.link import ask
+from hasup.cli.errors import FAILED, say
+from hasup.cli.link import ask, ask_again
 from hasup.cli.outcome import report
 from hasup.cli.terminal import write_json
 from hasup.control.client import ConnectionLost, NoAnswer, NotRunning
@@ -19,14 +21,32 @@ def reload_file(config: str | None) -> int:
     """Apply the file's differences."""
     written = _written(config)
     text = msgspec.json.encode(written).decode("utf-8", "surrogateescape")
-    answer = ask(config, "reload", {"config": text, "wait": True}, None)
+    answer = ask_again(config, "reload", {"config": text, "wait": True, "token": _token()})
     sys.stdout.write(f"{answer['summary']}\n")
-    return report("ready:", answer) if answer["replicas"] else 0
+    return _report("ready:", answer)
 
 
 def roll(config: str | None, names: tuple[str, ...]) -> int:
-    """Replace the replicas one by one."""
-    return report("reloaded", ask(config, "reload", {"names": list(names), "wait": True}, None))
+    """Replace the replicas, as the table ``reload`` of their programs has it."""
+    return _report("reloaded", ask_again(config, "reload", {"names": list(names), "wait": True, "token": _token()}))
+
+
+def _token() -> str:
+    """Names this request, so that it may be asked again when the core is replaced meanwhile."""
+    return os.urandom(8).hex()
+
+
+def _report(done: str, answer: dict[str, Any]) -> int:
+    """As :func:`report`, and which programs were not reloaded."""
+    failed = answer.get("not_reloaded", [])
+    for program in failed:
+        say(f"{program['name']} was not reloaded: {program['reason']}")
+    if not failed:
+        return report(done, answer) if answer["replicas"] else 0
+    for replica in answer.get("failed", []):
+        say(f"{replica['name']} is not ready: {replica['reason']}")
+    say("see: hasup status, hasup events")
+    return FAILED
 
 
 def show_difference(config: str | None, as_json: bool) -> int:

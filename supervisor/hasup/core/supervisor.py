@@ -73,8 +73,14 @@ class Supervisor:
 
         Not so when it has failed and only waits for what it replaced to be ready, nor when it goes on trying in vain.
         """
-        plans = [plan for name in programs if (plan := self._roster.own.rolling.get(name)) is not None]
-        return any(not plan.over and plan.trouble is None for plan in plans)
+        return any(self._is_rolling(name) for name in programs)
+
+    def _is_rolling(self, name: str) -> bool:
+        plan = self._roster.own.rolling.get(name)
+        if plan is not None:
+            return not plan.over and plan.trouble is None
+        program = self._roster.programs.get(name)
+        return program is not None and bool(self._roster.beyond(name, program.replicas))  # who stood in, say, ends
 
     def not_reloaded(self, programs: Iterable[str]) -> dict[str, str]:
         """Those whose last rolling restart failed, or does not get on, and why."""

@@ -2,7 +2,8 @@
 
 One JSON object a packet. In: ``{"revision": 7, "backends": [{"name", "address", "weight", "state"}, …]}``, always
 the whole table; what is not in it is not ready. Out: ``{"want": "backends"}`` first, ``{"applied": revision}`` after
-each table, ``{"stats": {…}}`` now and then. What the core does not read is dropped; the first two are said later then.
+each table, ``{"drained": {"revision", "names"}}`` when draining backends have no connection any more, and ``{"stats":
+{…}}`` now and then. What the core does not read is dropped; all but the last are said later then.
 """
 
 import json
@@ -25,6 +26,7 @@ class Link:
         self._watcher = watcher
         self._replace = replace
         self._owed: dict[str, object] = {}
+        self.revision: object = 0  # of the last table
         watcher.register(channel.fileno(), EPOLLIN)
         self.owe("want", "backends")
 
@@ -70,6 +72,7 @@ class Link:
             rows = [_row(entry) for entry in message["backends"]]
         except (ValueError, TypeError, KeyError, AttributeError):
             return  # not a table
+        self.revision = revision
         self._replace(rows)
         self.owe("applied", revision)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from select import epoll
 from time import monotonic
 
-from hasup.dispatch.balance import Balancer, Draw
+from hasup.dispatch.balance import Balancer, Draw, Row
 from hasup.dispatch.drain import Drain
 from hasup.dispatch.link import Link
 from hasup.dispatch.notify import Notifier
@@ -29,7 +29,7 @@ class Service:
         self._proxy = Proxy(socket(fileno=settings.listen_fd), settings, balancer, self._epoll, most)
         self._drain = Drain(self._proxy, settings.drain_timeout, settings.quiet)
         channel = socket(fileno=settings.control_fd)
-        self._link = Link(channel, self._epoll, self._proxy.replace)
+        self._link = Link(channel, self._epoll, self._replace)
         self._notifier = Notifier(environ)
         self._asked_to_stop = False
         self._signals, self._signals_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -40,6 +40,8 @@ class Service:
             self._signals: self._read_signals,
         }
         self._sent: dict[str, object] = {}
+        self._drained: dict[str, object] = {}
+        self._due = 0.0  # when to look at the clock again
         self._stats_at = self._alive_at = 0.0
 
     def run(self) -> None:
@@ -51,9 +53,8 @@ class Service:
         self._notifier.tell("READY=1")
         poll, wire = self._epoll.poll, self._proxy.wire
         find, serve, handlers = wire.ends.get, wire.serve, self._handlers
-        due = 0.0
         while not self._drain.finished:
-            events = poll(0 if wire.busy else max(0.0, due - wire.now), _EVENTS)
+            events = poll(0 if wire.busy else max(0.0, self._due - wire.now), _EVENTS)
             wire.now = monotonic()
             for fd, mask in events:
                 end = find(fd)
@@ -62,8 +63,8 @@ class Service:
                 elif fd in handlers:
                     handlers[fd]()
             wire.carry_on()
-            if wire.now >= due or self._proxy.hurried:
-                due = self._on_clock(wire.now)
+            if wire.now >= self._due or self._proxy.hurried:
+                self._due = self._on_clock(wire.now)
         self._report()
 
     def _on_clock(self, now: float) -> float:
@@ -72,6 +73,7 @@ class Service:
         if self._drain.hurried:
             self._drain.step(now)
             self._proxy.wire.carry_on()
+        self._tell_drained()
         self._link.flush()
         if now >= self._stats_at:
             self._stats_at = now + _STATS_S
@@ -83,6 +85,19 @@ class Service:
         if self._proxy.hurried or self._drain.hurried:
             return now + _HURRY_S
         return min(self._stats_at, self._alive_at) if interval is not None else self._stats_at
+
+    def _replace(self, rows: list[Row]) -> None:
+        self._proxy.replace(rows)
+        self._due = 0.0
+
+    def _tell_drained(self) -> None:
+        """Which of those that get no more have nothing left, as of the last table."""
+        backends = self._proxy.balancer.backends.values()
+        names = sorted(one.name for one in backends if one.drain_at is not None and not one.open)
+        drained: dict[str, object] = {"revision": self._link.revision, "names": names}
+        if names and drained != self._drained:
+            self._drained = drained
+            self._link.owe("drained", drained)
 
     def _report(self) -> None:
         stats = figures(self._proxy)

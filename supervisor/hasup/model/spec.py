@@ -201,12 +201,19 @@ class Logs(Table, frozen=True, kw_only=True):
 
 
 class Reload(Table, frozen=True, kw_only=True):
-    """A rolling restart."""
+    """How replicas are replaced by ``hasup reload``."""
 
     max_unavailable: Annotated[
-        int, Option("So many replicas may be down at once; 0: start the new one first", minimum=0)
+        int,
+        Option(
+            "So many replicas may be down for it at once; 0: the new one first, where it can run beside itself "
+            "(an automatic port, a shared socket, or no port and several replicas), else 1",
+            minimum=0,
+        ),
     ] = 0
-    rollback: Annotated[bool, Option("Go back to the version that ran when the new one does not become ready")] = True
+    rollback: Annotated[
+        bool, Option("Go back to what ran when the new version does not become ready; false: go on trying")
+    ] = True
 
 
 class Hooks(Table, frozen=True, kw_only=True):

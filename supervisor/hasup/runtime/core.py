@@ -44,7 +44,7 @@ from hasup.runtime.systemd import Systemd
 from hasup.runtime.trail import Trail
 from hasup.runtime.watching import Watching
 
-_REREAD_S = 120.0
+_REREAD_S = 3600.0  # it waits for what is replaced one by one
 
 
 class Core:
@@ -75,6 +75,7 @@ class Core:
         prober = Prober(loop, self.engine.feed, self._run_probe)
         self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed), self.trail)
         self.dispatching = Dispatching(loop, self.store, self.ports, lambda text: self.trouble("dispatch", text))
+        self.dispatching.on_drained = lambda slot: self.engine.feed(ev.Drained(slot))
         self.page = StatusPage(self.hello, self.supervisor, self.ports)
         self.operator = Operator(self)
         self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
@@ -110,6 +111,7 @@ class Core:
         self.engine.changed = self._changed
         self.engine.extra_blobs = lambda: {Ports.BLOB: self.ports.blob()} if self.ports.changed else {}
         effects.on_forget = self._forgotten
+        effects.on_revert = self.revert
         effects.on_exit = lambda code: effects.hooks.when_idle(lambda: self._exit(code))
         self.spawner = spawner
         return effects
@@ -248,7 +250,11 @@ class Core:
         program = self.config.programs.get(name)
         served = self.config.programs.get(program.owner) if program and program.owner else program
         if served is not None and served.listen is not None and served.listen.mode == "proxy":
-            self.dispatching.update(served, f"{served.name}:dispatcher.1", lambda: self._replicas_of(served))
+            self.dispatching.update(served, f"{served.name}:dispatcher.1", lambda: self._served_by(served))
+
+    def _served_by(self, program: Program) -> list[tuple[Replica, Program]]:
+        """The replicas of a program, each with what it runs: that may differ while the program is reloaded."""
+        return [(replica, self.supervisor.spec(replica.name)) for replica in self._replicas_of(program)]
 
     def _replicas_of(self, program: Program) -> list[Replica]:
         return [replica for replica in self.supervisor.replicas.values() if replica.program == program.name]
@@ -274,7 +280,7 @@ class Core:
         self.journal.close(2.0)
 
     # --- another configuration ---------------------------------------------------------------------------------------
-    def reload(self, written: Config) -> Difference:
+    def reload(self, written: Config, by: str, token: str) -> Difference:
         """Go over to ``written`` (without hasup's own programs): only what differs is touched."""
         console = CONSOLE in self.config.programs
         config = prepare(written, python=self._python(), console=console)
@@ -284,13 +290,19 @@ class Core:
             )
         self.systemd.reloading()
         before, self.config, self.spawner.config = self.config, config, config
-        found, actions = self.supervisor.apply(config, self.loop.now())
+        found, actions = self.supervisor.apply(config, self.loop.now(), by=by, token=token)
         self._keep_config(config)
         self._close_sockets(before)
         for action in actions:
             self.effects.perform(action)
         self.systemd.reloaded()
         return found
+
+    def revert(self, name: str) -> None:
+        """A program goes back to the configuration before, which is in force again."""
+        programs = self.config.programs | {name: self.supervisor.configured(name)}
+        self.config = self.spawner.config = msgspec.structs.replace(self.config, programs=programs)
+        self._keep_config(self.config)
 
     def reread(self) -> None:
         """Read the file again (SIGHUP), in a process of its own, which then asks for :meth:`reload` like anybody."""
@@ -314,7 +326,7 @@ class Core:
             file.write(msgspec.json.encode(config))
         old = self.store["config"]
         self.store.keep(self.engine.frame, "", {"config": fd})
-        os.close(old)
+        self.engine.after_frame(lambda: os.close(old))  # which may be in this frame itself
 
     def _close_sockets(self, before: Config) -> None:
         """Listening sockets whose address is not wanted any more; logs whose place changed."""

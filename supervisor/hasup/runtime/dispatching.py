@@ -12,6 +12,8 @@ from hasup.runtime.ports import Ports
 from hasup.runtime.store import Store
 
 _PACKET_MAX = 65536
+_DRAINING = "draining"
+Served = Iterable[tuple[Replica, Program]]
 
 
 class Dispatching:
@@ -26,10 +28,12 @@ class Dispatching:
         self._sent: dict[str, str] = {}
         self._tables: dict[str, Callable[[], list[dict[str, Any]]]] = {}
         self._watched: dict[str, int] = {}
+        self._draining: dict[str, int] = {}  # replicas that get no more, and the first table that said so
         self.stats: dict[str, dict[str, Any]] = {}
+        self.on_drained: Callable[[str], None] = lambda _slot: None
 
-    def update(self, program: Program, slot: str, replicas: Callable[[], Iterable[Replica]]) -> None:
-        """See to it that the dispatcher in ``slot`` knows the ready ones of ``replicas``."""
+    def update(self, program: Program, slot: str, replicas: Callable[[], Served]) -> None:
+        """See to it that the dispatcher in ``slot`` knows the ready ones of ``replicas``, each with what it runs."""
         name = f"dispatch:{slot}:core"
         if name not in self._store:
             return
@@ -49,16 +53,16 @@ class Dispatching:
         self._tables.pop(slot, None)
         self.stats.pop(slot, None)
 
-    def _table(self, program: Program, replicas: Iterable[Replica]) -> list[dict[str, Any]]:
+    def _table(self, program: Program, replicas: Served) -> list[dict[str, Any]]:
         weights = program.listen.weights if program.listen else ()
         return [
             {
                 "name": replica.name,
-                "address": f"127.0.0.1:{self._ports.of(program, replica.index)}",
+                "address": f"127.0.0.1:{self._ports.of(runs, replica.index)}",
                 "weight": weights[replica.index - 1] if replica.index <= len(weights) else 1,
                 "state": _backend_state(replica),
             }
-            for replica in sorted(replicas, key=lambda replica: replica.index)
+            for replica, runs in sorted(replicas, key=lambda pair: pair[0].index)
             if replica.ready or (replica.state is State.STOPPING and replica.pid is not None)
         ]
 
@@ -68,6 +72,7 @@ class Dispatching:
         if self._sent.get(slot) == text and not again:
             return
         self._revision += 1
+        self._note_draining(slot.partition(":")[0], table)
         packet = json.dumps({"revision": self._revision, "backends": table}).encode()
         try:
             os.write(self._watched[slot], packet)
@@ -86,13 +91,28 @@ class Dispatching:
                 return
             if not isinstance(message, dict):
                 return
+            if "drained" in message:
+                self._drained(message["drained"])
             if "want" in message:
                 self._send(slot, again=True)
             elif "stats" in message:
                 self.stats[slot] = message["stats"]
 
+    def _note_draining(self, program: str, table: list[dict[str, Any]]) -> None:
+        draining = {entry["name"] for entry in table if entry["state"] == _DRAINING}
+        for name in [name for name in self._draining if name.rpartition(".")[0] == program and name not in draining]:
+            del self._draining[name]
+        for name in draining:
+            self._draining.setdefault(name, self._revision)
+
+    def _drained(self, said: dict[str, Any]) -> None:
+        """No connection to these is open any more, as of a table; one that they got later is meant by later news."""
+        for name in said["names"]:
+            if self._draining.get(name, said["revision"] + 1) <= said["revision"]:
+                self.on_drained(name)
+
 
 def _backend_state(replica: Replica) -> str:
     if not replica.ready:
-        return "draining"
+        return _DRAINING
     return "degraded" if replica.degraded else "ready"

@@ -9,7 +9,7 @@ from hasup.logs.pipes import make_pipe
 from hasup.logs.sinks import Sinks
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Program
+from hasup.model.spec import Logs, Program
 from hasup.model.state import Replica, State
 from hasup.runtime import room
 from hasup.runtime.engine import Engine
@@ -52,6 +52,8 @@ class Effects:
         self.hooks = Hooks(engine, spawner, sinks, self.open_streams, recorder.trouble)
         self.on_forget: Callable[[str], None] = lambda _slot: None
         self.on_exit: Callable[[int], None] = lambda _code: None
+        self.on_revert: Callable[[str], None] = lambda _program: None
+        self._logs: dict[str, Logs] = {}  # slot -> what its streams were opened by
 
     def perform(self, action: act.Action) -> None:
         """Carry out one action."""
@@ -63,7 +65,7 @@ class Effects:
                     self._signal(action)
             case act.ClearTree(slot, generation, grace_s):
                 self._engine.order(slot, {"op": "clear", "slot": slot, "generation": generation, "grace_s": grace_s})
-            case act.RunHook():
+            case act.RunHook(slot) if slot in self._supervisor.replicas:
                 self.hooks.run(action)
             case act.EndHook():
                 self.hooks.end(action)
@@ -75,8 +77,12 @@ class Effects:
                 self._engine.after_frame(lambda: self._recorder.changed(action))
             case act.Note():
                 self._engine.after_frame(lambda: self._recorder.note(action))
-            case act.Collect(slot, generation, why):
+            case act.Collect(slot, generation, why) if slot in self._supervisor.replicas:
                 self._collect(self._supervisor.replicas[slot], generation, why)
+            case act.RunHook() | act.Collect():
+                pass  # it stood in, failed, and was removed in the same turn
+            case act.Revert(program):
+                self.on_revert(program)
             case act.Exit(code):
                 self.on_exit(code)
             case _:
@@ -97,9 +103,12 @@ class Effects:
 
     def open_streams(self, slot: str, *, make: bool = True) -> None:
         """A pipe for each stream that goes to a file, once for the slot's whole life; only those there are, if not
-        ``make``.
+        ``make``. They go to other files when the configuration says so.
         """
         program, index = self._supervisor.spec(slot), slot.rpartition(".")[2]
+        if self._logs.setdefault(slot, program.logs) != program.logs:
+            self._sinks.close(slot)
+            self._logs[slot] = program.logs
         for stream, where in (("stdout", program.logs.stdout), ("stderr", program.logs.stderr)):
             if where in ("inherit", "merge") or (where == "null" and not _is_read(program, stream)):
                 continue
@@ -170,6 +179,7 @@ class Effects:
     def _forget(self, slot: str) -> None:
         self.on_forget(slot)
         self._sinks.close(slot)
+        self._logs.pop(slot, None)
         self._evidence.forget(slot)
         self._notify.close(slot)
         self._ports.forget(slot)

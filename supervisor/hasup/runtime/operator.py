@@ -135,7 +135,8 @@ class Operator:
             self._core.engine.feed(ev.Scale(name, count, by=_who(peer)))
 
         def done() -> Answer | None:
-            replicas = [r for r in self._core.supervisor.replicas.values() if r.program in wanted]
+            known = self._core.supervisor.replicas.values()
+            replicas = [r for r in known if r.program in wanted and not self._core.supervisor.stands_in(r.name)]
             counts = {name: sum(replica.program == name for replica in replicas) for name in wanted}
             settled = all(map(self._is_settled, replicas))
             return _outcome(replicas) if settled and counts == wanted else None
@@ -147,12 +148,21 @@ class Operator:
         if "config" in params:
             return self._apply(params, peer)
         slots = self._named(params)
-        self._core.engine.feed(ev.Roll(slots, by=_who(peer)))
+        token = str(params.get("token", ""))
+        if not self._core.supervisor.was_asked(token):
+            self._core.engine.feed(ev.Roll(slots, by=_who(peer), token=token))
         programs = {self._core.supervisor.replicas[slot].program for slot in slots}
-        settled = self._once(slots, self._is_settled)
-        return self._when(
-            params, peer, slots, lambda: None if self._core.supervisor.is_rolling(programs) else settled()
-        )
+        settled = self._once([slot for slot in slots if not self._core.supervisor.stands_in(slot)], self._is_settled)
+        return self._when(params, peer, slots, lambda: self._rolled(programs, settled()))
+
+    def _rolled(self, programs: set[str], settled: Answer | None) -> Answer | None:
+        """``settled``, and which of the programs were not reloaded, and why; None while that is not known yet."""
+        supervisor = self._core.supervisor
+        if settled is None or supervisor.is_rolling(programs):
+            return None
+        reasons = supervisor.not_reloaded(programs)
+        failed = [{"name": name, "reason": reason} for name, reason in reasons.items()]
+        return settled | {"ok": settled["ok"] and not failed, "not_reloaded": failed}
 
     def _apply(self, params: Answer, peer: Peer) -> Answer | Later:
         try:
@@ -161,16 +171,19 @@ class Operator:
             raise ControlError(f"this is no configuration: {error}", code=INVALID_PARAMS, exit_code=2) from error
         if written.supervisor.state_dir != self._core.config.supervisor.state_dir:
             raise ControlError("state_dir can't change while hasup runs: stop it first", exit_code=1)
-        found = self._core.reload(written)
-        what = summary(found)
-        self._core.recorder.note(Note("reload", f"{what}, as {_who(peer)} asked"))
-        touched = {*found.added, *found.restarted()}
+        token = str(params.get("token", ""))
+        if self._core.supervisor.was_asked(token):
+            what, touched = "applied", set(self._core.supervisor.reloading())
+        else:
+            found = self._core.reload(written, _who(peer), token)
+            what, touched = summary(found), {*found.added, *found.restarted()}
+            self._core.recorder.note(Note("reload", f"{what}, as {_who(peer)} asked"))
 
         def done() -> Answer | None:
             known = [r for r in self._core.supervisor.replicas.values() if r.program in touched]
-            if not all(map(self._is_settled, known)):
-                return None
-            return _outcome(known) | {"summary": what}
+            settled = _outcome(known) if all(map(self._is_settled, known)) else None
+            answer = self._rolled(touched, settled)
+            return None if answer is None else answer | {"summary": what}
 
         return self._when(params, peer, (), done)
 

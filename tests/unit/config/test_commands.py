@@ -34,8 +34,10 @@ def run(command, *args: str) -> tuple[object, str]:
 def test_check(here: Path) -> None:
     (here / "hasup.toml").write_text(ONE)
     assert run(check) == (0, f"{here}/hasup.toml: 1 program, 3 replicas: ok\n")
+    (here / "fixed.toml").write_text(ONE + 'port = 9000\nlisten = "127.0.0.1:8000"\n')
+    assert "note: web: a reload ends each replica before its successor starts" in run(check, "-c", "fixed.toml")[1]
     code, printed = run(check, "-c", "hasup.toml", "--json")
-    found = {"file": f"{here}/hasup.toml", "ok": True, "programs": 1, "replicas": 3, "faults": []}
+    found = {"file": f"{here}/hasup.toml", "ok": True, "programs": 1, "replicas": 3, "faults": [], "notes": []}
     assert (code, json.loads(printed)) == (0, found)
 
 
