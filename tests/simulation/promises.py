@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from hasup.core.transitions import MOVES
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Dependency, Program
+from hasup.model.spec import Dependency, Program, Restart
 from hasup.model.state import Replica, Result, State
 from tests.simulation.guardian import check, hook_lives
 from tests.simulation.rolls import Rolls
@@ -35,8 +35,8 @@ class Promises:
         self._spawned: deque[float] = deque()
         self._begun: dict[str, int] = {}  # the last start of each slot
         self._blind_until = 0.0
-        self._restarts: dict[str, list[float]] = {}
-        self._counted: dict[str, list[float]] = {}  # the same, in a frame that is not sent yet
+        self._restarts: dict[str, list[tuple[float, Restart]]] = {}
+        self._counted: dict[str, list[tuple[float, Restart]]] = {}  # the same, in a frame that is not sent yet
         self._must_spawn: dict[str, int] = {}  # asked to start: a later generation than this one must come
         self._asked: dict[str, int | None] = {}  # the same, in a frame that is not sent yet; None: not any more
         self._ending = False
@@ -160,8 +160,9 @@ class Promises:
         if not failed or new.restarts == old.restarts or old.then_start:
             return
         now, rule = self.world.now, self.world.core.spec(new.name).restart
-        recent = [at for at in self._restarts.get(new.name, ()) if at > now - rule.window]
-        self._counted[new.name] = [*recent, now]
+        known = self._restarts.get(new.name, ())
+        recent = [(at, under) for at, under in known if at > now - rule.window and under == rule]
+        self._counted[new.name] = [*recent, (now, rule)]
         if rule.limit and rule.on_limit != "retry":
             check(len(recent) < rule.limit, f"P4: {new.name} is restarted too often")
         lived = now - old.started

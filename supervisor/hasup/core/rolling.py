@@ -59,16 +59,16 @@ def most_unavailable(program: Program, count: int) -> int:
     return 0 if stands_in(program, count) else max(1, program.reload.max_unavailable)
 
 
-def other(rolling: Rolling, known: Replica) -> Program | None:
-    """What a replica runs, when that is not what is in force."""
-    if known.name not in rolling.runs or known.generation > rolling.current.get(known.name, known.generation):
+def other(rolling: Rolling, known: Replica, generation: int) -> Program | None:
+    """What this generation of a replica runs, when that is not what is in force."""
+    if known.name not in rolling.runs or generation > rolling.current.get(known.name, generation):
         return None
     return rolling.others[rolling.runs[known.name]]
 
 
 def still_runs(rolling: Rolling, known: Replica | None) -> bool:
     """Whether a replica that ran another version has one of that yet, or is to be started with it again."""
-    if known is None or known.name in rolling.done or other(rolling, known) is None:
+    if known is None or known.name in rolling.done or other(rolling, known, known.generation) is None:
         return False
     return known.pid is not None or known.spawning or counts(known)
 

@@ -72,13 +72,13 @@ class Roster:
         return rejected
 
     # --- what is known ----------------------------------------------------------------------------------------------
-    def spec(self, known: Replica) -> Program:
-        """What a replica runs, or is to run: while its program goes over to another configuration, the old or new."""
+    def spec(self, known: Replica, *, of_next: bool = False) -> Program:
+        """What a replica runs (or its next generation is to): while its configuration changes, the old or the new."""
         program = self.programs[known.program]
         plan = self.own.rolling.get(known.program)
         if plan is None:
             return program
-        if (runs := other(plan, known)) is not None:
+        if (runs := other(plan, known, known.generation + of_next)) is not None:
             program = replace(runs, replicas=program.replicas)
         return for_standing_in(program) if known.name in plan.stand_ins else program
 

@@ -23,6 +23,7 @@ class Step:
         self,
         replica: Replica,
         program: Program,
+        successor: Program,
         now: float,
         *,
         chance: Callable[[], float],
@@ -30,7 +31,8 @@ class Step:
         ending: bool,
     ) -> None:
         self.replica = replica
-        self.program = program
+        self.program = program  # what it runs
+        self.successor = successor  # what its next generation is to run
         self.now = now
         self.chance = chance
         self.blocked = blocked
@@ -116,6 +118,7 @@ class Step:
         assert not self.ending
         assert not replica.spawning
         assert replica.hook is None
+        self.program = self.successor
         hook = hooks.first_gate(self.program, replica)
         self.enter(
             State.STARTING,

@@ -30,6 +30,7 @@ class Turn:
         step = Step(
             before,
             roster.spec(before),
+            roster.spec(before, of_next=True),
             self.now,
             chance=lambda: jitter(roster.seed, slot, before.generation),
             blocked=lambda: roster.plan.blocked(roster.programs[before.program]),

@@ -63,28 +63,6 @@ class Server(http.server.ThreadingHTTPServer):
         if inherited is not None:
             self.socket.close()
             self.socket = inherited
-        self._open = 0
-        self._changed = threading.Condition()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Count it, then have it handled by a thread."""
-        with self._changed:
-            self._open += 1
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Handle it."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._changed:
-                self._open -= 1
-                self._changed.notify_all()
-
-    def finish(self, seconds: float) -> None:
-        """Let the connections that were accepted come to their end, for so long at most."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._open or Handler.hung.is_set(), seconds)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A connection begins."""
@@ -122,7 +100,6 @@ def main() -> None:
     print(f"listening on {server.socket.getsockname()}", flush=True)
     hasup.ready()
     server.serve_forever(poll_interval=0.05)
-    server.finish(3.0)
     server.server_close()
     server.finish()
 
