@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from hasup.core import ending, fates, hooks, limits, replica, restart, signs, wishes
+from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, rolls, roster, signs, wishes
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
@@ -77,9 +77,9 @@ def spawned_before_the_tree_is_empty(patch):
 
 
 def stop_in_backoff_is_ignored(patch):
-    def deaf(stop, step, why):
+    def deaf(stop, step, why, **how):
         if step.replica.state is not State.BACKOFF:
-            stop(step, why)
+            stop(step, why, **how)
 
     wrap(patch, wishes, "stop", deaf)
 
@@ -215,8 +215,8 @@ def a_hang_is_not_ended(patch):
 
 
 def stops_are_not_obeyed_after_a_hang(patch):
-    def deaf(stop, step, why):
-        stop(step, why)
+    def deaf(stop, step, why, **how):
+        stop(step, why, **how)
         if step.replica.state is State.ABORTING:
             step.set(wanted=True)
 
@@ -271,6 +271,37 @@ def events_are_lost(patch):
     wrap(patch, Supervisor, "handle", lossy)
 
 
+def too_many_are_replaced_at_once(patch):
+    patch.setattr(rolling, "unavailable", lambda plan, look: -9)
+
+
+def going_back_ends_what_was_never_replaced(patch):
+    def back(turned_back, plan, rejected, slots):
+        return turned_back(plan, rejected, slots)[0], dict.fromkeys(slots, 0)
+
+    wrap(patch, rolling, "turned_back", back)
+
+
+def the_old_configuration_is_forgotten(patch):
+    patch.setattr(roster, "other", lambda plan, known, generation: None)
+
+
+def a_new_core_forgets_a_reload(patch):
+    def forgetful(load, self, blobs):
+        load(self, blobs)
+        self.own.rolling.clear()
+
+    wrap(patch, Roster, "load", forgetful)
+
+
+def a_reload_does_not_get_on(patch):
+    def stuck(progress, known, generation):
+        found = progress(known, generation)
+        return "wait" if found == "done" else found
+
+    wrap(patch, rolling, "progress", stuck)
+
+
 PLANTED = [
     no_timer_in_backoff, no_timer_while_aborting, no_kill_after_a_stop, a_short_life_resets_the_budget,
     a_short_life_resets_the_delay, delays_without_bound, spawned_twice, spawned_before_the_tree_is_empty,
@@ -281,7 +312,9 @@ PLANTED = [
     no_grace_after_a_stall, groups_take_nobody_along, surplus_stays, a_deadline_that_moved_to_earlier_is_missed,
     limits_are_not_looked_at, a_hang_is_not_ended, stops_are_not_obeyed_after_a_hang, events_are_lost,
     hooks_gate_nothing, hooks_that_fail_are_taken_for_success, old_hooks_are_believed, hooks_have_no_timer,
-    a_stop_leaves_the_hook_alone, nobody_recovers,
+    a_stop_leaves_the_hook_alone, nobody_recovers, too_many_are_replaced_at_once,
+    going_back_ends_what_was_never_replaced, the_old_configuration_is_forgotten,
+    a_new_core_forgets_a_reload, a_reload_does_not_get_on,
 ]  # fmt: skip
 
 
