@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, rolls, roster, signs, wishes
+from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, roster, signs, wishes
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
