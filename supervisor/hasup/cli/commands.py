@@ -21,6 +21,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "why": "Tell what happened to a program or replica last.",
         "history": "Show when programs were up, as a bar.",
         "report": "Show how available programs were.",
+        "simulate": "Show what availability to expect.",
     },
     "Set up": {
         "init": "Write a first hasup.toml.",

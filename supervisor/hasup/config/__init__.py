@@ -3,7 +3,7 @@
 The functions here import what they need when they are called: a running hasup uses :mod:`hasup.config.expand` only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +22,15 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'hasup.config' has no attribute {name!r}")
 
 
-def load(path: Path | None, environ: Mapping[str, str], cwd: Path) -> "Config":
+def load(path: Path | None, environ: Mapping[str, str], cwd: Path, settings: Sequence[str] = ()) -> "Config":
     """The configuration in ``path``, or in the file that :func:`find` finds; raises :class:`ConfigError`.
 
-    ``environ`` is the environment of hasup itself; relative paths count from ``cwd``.
+    ``environ`` is the environment of hasup itself; relative paths count from ``cwd``. ``settings`` are put over what
+    is written in the file, each as ``"programs.web.replicas=5"``.
     """
     from hasup.config.loading import load_file
 
-    return load_file(path if path is not None else find(cwd, environ), environ, cwd)
+    return load_file(path if path is not None else find(cwd, environ), environ, cwd, settings)
 
 
 def find(cwd: Path, environ: Mapping[str, str]) -> Path:

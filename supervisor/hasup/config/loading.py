@@ -2,13 +2,13 @@
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from hasup.config import checks, expand, merge, readers, sources
+from hasup.config import checks, expand, merge, overlay, readers, sources
 from hasup.config.envfiles import EnvFiles
 from hasup.config.faults import ConfigError, Fault, nearest
 from hasup.config.node import Faults, Node
@@ -21,11 +21,13 @@ _MAIN_TABLES: Final = ("supervisor", "defaults", "programs", "groups")
 _INCLUDED_TABLES: Final = ("programs", "groups")
 
 
-def load_file(path: Path, environ: Mapping[str, str], cwd: Path) -> Config:
+def load_file(path: Path, environ: Mapping[str, str], cwd: Path, settings: Sequence[str] = ()) -> Config:
     """See :func:`hasup.config.load`."""
     file = os.path.abspath(cwd / path)
     faults = Faults()
     root = sources.read(file, faults)
+    if root is not None and settings:
+        root = overlay.put_over(root, settings, faults)
     config = _Loader(file, environ, faults).config(root) if root is not None else None
     if config is None or len(faults):
         named = [_named(fault, cwd) for fault in faults.listed(file)]

@@ -24,7 +24,7 @@ def program_node(name: str, node: Node, defaults: Node | None) -> Node:
     for table, probes in PROBES.items():
         if any(own.has(table, probe) for probe in probes):
             below = _without(below, table, probes)
-    return _shell(_merged(own, below))
+    return _shell(merged(own, below))
 
 
 def normalised(table: type[Table], node: Node) -> Node:
@@ -70,10 +70,11 @@ def _without(node: Node, table: str, keys: tuple[str, ...]) -> Node:
     return node.having({**node.table, table: rest})
 
 
-def _merged(over: Node, under: Node) -> Node:
+def merged(over: Node, under: Node) -> Node:
+    """Tables merge key by key; everything else of ``over`` replaces what is ``under`` it."""
     if not isinstance(over.value, dict) or not isinstance(under.value, dict):
         return over
     entries = dict(under.table)
     for key, child in over.table.items():
-        entries[key] = _merged(child, entries[key]) if key in entries else child
+        entries[key] = merged(child, entries[key]) if key in entries else child
     return over.having(entries)

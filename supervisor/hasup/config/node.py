@@ -90,7 +90,7 @@ def joined(where: str, key: str) -> str:
 
 def placed(value: object, lines: Mapping[KeyPath, int], file: str, path: KeyPath = (), where: str = "") -> Node:
     """``value``, decoded from ``file``, as nodes; ``lines`` are from :func:`hasup.config.locate.key_lines`."""
-    line = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
+    line = next((lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in lines), 1)
     inside: object = value
     if isinstance(value, dict):
         inside = {k: placed(v, lines, file, (*path, k), joined(where, k)) for k, v in value.items()}
