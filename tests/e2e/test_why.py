@@ -94,14 +94,16 @@ def test_evidence_survives_the_core_and_is_bounded(hasup):
 def test_a_stack_by_py_spy_where_it_is_installed(hasup):
     tools = hasup.folder / "tools"
     tools.mkdir()
-    (tools / "py-spy").write_text("#!/bin/sh\nsleep 0.3; kill -0 $4 && echo '    acquire (locks.py:12)'\n")
+    (tools / "py-spy").write_text(
+        "#!/bin/sh\necho Process 1: w --password hunter2x; sleep 0.3; kill -0 $4 && echo '    acquire (locks.py:12)'\n"
+    )
     (tools / "py-spy").chmod(0o755)
     hasup.env["PATH"] = f"{tools}:{hasup.env['PATH']}"
     worker = WORKER.replace("-X faulthandler ", "")
     hasup.start(f'[programs.w]\n{worker}heartbeat.timeout = "1s"\n{REST}')
     hasup.wait("w.1", "given up on", lambda r: r["state"] == "backoff")
     story = why(hasup, "w")
-    assert story["evidence"]["py_spy"] == ["acquire (locks.py:12)"]
+    assert story["evidence"]["py_spy"] == ["    acquire (locks.py:12)"]
     assert story["what"]["signal"] == "SIGABRT", "it got its abort signal, after that"
     assert "stack   locks.py:12 acquire" in hasup.run("why", "w").stdout
 

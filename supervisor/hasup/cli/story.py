@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from hasup.cli.advice import advice
 from hasup.cli.incident import Incident, seconds
+from hasup.cli.stacks import frames
 from hasup.cli.terminal import Terminal, duration, elide
 from hasup.model.status import EventRecord
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from hasup.cli.explain import Known
 
 _DEEDS_SHOWN: Final = 6
-_FRAME: Final = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
-_SPY_FRAME: Final = re.compile(r"^\s*(?P<name>\S+) \((?P<file>[^:()]+):(?P<line>\d+)\)")
 _CALM: Final = {"running", "completed", "stopped"}
 
 
@@ -110,9 +108,9 @@ def _evidence(known: Known) -> Iterator[tuple[str, str]]:
         yield "doing", _doing(looks[-1])
         if looks[-1].get("sockets"):
             yield "sockets", "; ".join(looks[-1]["sockets"][:3])
-    frames = stack(record)
-    if frames:
-        yield "stack", " < ".join(frames[:5])
+    stack = frames(record)
+    if stack:
+        yield "stack", " < ".join(stack).replace(" < (", " (")
     samples = _samples(record.get("samples") or [])
     if samples:
         yield "samples", samples
@@ -151,21 +149,6 @@ def _doing(look: dict[str, Any]) -> str:
     if look.get("zombies"):
         parts.append(f"{look['zombies']} zombies")
     return ", ".join(parts)
-
-
-def stack(record: dict[str, Any]) -> list[str]:
-    """The frames of its Python stack, innermost first, as ``worker.py:25 main``."""
-    for lines, pattern in ((record.get("py_spy"), _SPY_FRAME), (record.get("stack"), _FRAME)):
-        frames = []
-        for line in lines or ():
-            match = pattern.search(line)
-            if match and not match["file"].startswith("<frozen"):
-                frames.append(f"{match['file'].rpartition('/')[2]}:{match['line']} {match['name']}")
-        if frames and lines and any(line.startswith("Traceback") for line in lines):
-            frames.reverse()  # an exception's has the innermost last
-        if frames:
-            return frames
-    return []
 
 
 def _said(record: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ what its name says. ``silent`` and ``slow`` serve HTTP on ``$PORT``.
 import argparse
 import http.server
 import os
+import random
 import signal
 import sys
 import threading
@@ -84,10 +85,16 @@ def _child() -> None:
 
 def _without_end(more: Callable[[], object]) -> None:
     """Something more, twenty times a second, until there is no more to be had."""
-    kept = []
+    kept = [more() for _ in range(Course.at_once)]
     while True:
         kept.append(more())
         time.sleep(0.05)  # the rate
+
+
+class Course:
+    """How an illness goes on."""
+
+    at_once = 0
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -121,12 +128,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=AILMENTS)
     parser.add_argument("--after", type=float, default=0.0, help="seconds of health")
+    parser.add_argument("--spread", type=float, default=0.0, help="up to so many seconds more, by chance")
+    parser.add_argument("--at-once", type=int, default=0, help="what grows begins with so many steps at once")
     options = parser.parse_args()
+    Course.at_once = options.at_once
+    healthy = options.after + random.uniform(0.0, options.spread)  # noqa: S311 - no secret
     began = time.monotonic()
     if options.what in ("silent", "slow"):
         _serve()
     hasup.ready()
-    while time.monotonic() - began < options.after:
+    while time.monotonic() - began < healthy:
         hasup.heartbeat()
         time.sleep(0.05)  # stands for work
     hasup.heartbeat()

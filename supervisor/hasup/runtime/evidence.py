@@ -26,6 +26,8 @@ _STACK_LINES = 60
 _SHOWN_LINES = 20  # of output, in the journal
 _LOOKS = 3  # kept of one run
 _WRITES = 50  # records written in a second
+_LOOK_S = 0.05  # one look at a replica may take so long
+_LOOKS_S = 0.2  # and all looks in a second, when many hang at once
 _DUMP_S = 2.0  # py-spy may take so long, and no more than half of abort.timeout
 _SHORTEST_DUMP_S = 0.1
 _STACK_BEGINS = ("Fatal Python error:", "Traceback (most recent call last):", "Thread 0x")
@@ -49,6 +51,7 @@ class Evidence:
         self._trouble = trouble
         self._unwritten: dict[str, tuple[int, records.Record]] = {}
         self._room = _WRITES
+        self._time_to_look = _LOOKS_S
         self._timer: Timer | None = None
         self._held: dict[str, list[Signal]] = {}
         self._py_spy: str | None = None
@@ -60,13 +63,20 @@ class Evidence:
         assert replica.pid is not None
         self._sinks.drain(replica.name)
         self._trail.now(replica.name)
-        found = look(replica.pid)
+        found = self._look(replica.pid)
         record = self._record(replica.name, replica.generation, program, env)
         seen = {"at": _now(), "why": why} | found
         record["looks"] = [*record.get("looks", ()), seen][-_LOOKS:]
         self._note_output(record, replica.name, env)
         self._keep(replica.name, replica.generation, record)
         return found | {"output": record["output"][-_SHOWN_LINES:]}
+
+    def _look(self, pid: int) -> dict[str, object]:
+        began = time.monotonic()
+        found = look(pid, min(_LOOK_S, self._time_to_look))
+        self._time_to_look -= time.monotonic() - began
+        self._count_seconds()
+        return found
 
     def of_ended(self, replica: Replica, generation: int, program: Program, env: Environment) -> None:
         """Take down how a run ended, and its last words (its pipes have been emptied already)."""
@@ -108,7 +118,8 @@ class Evidence:
         def done(code: int | None, output: str) -> None:
             if code == 0:
                 record = self._record(slot, generation, program, {})
-                record["py_spy"] = output.splitlines()[-_STACK_LINES:]
+                lines = [line for line in output.splitlines() if not line.startswith("Process ")]  # its arguments
+                record["py_spy"] = lines[-_STACK_LINES:]
                 self._keep(slot, generation, record)
             for signal in self._held.pop(slot, ()):
                 self.send(signal)
@@ -152,8 +163,7 @@ class Evidence:
 
     def _keep(self, slot: str, generation: int, record: records.Record) -> None:
         """Write it now, or with the next second's when there were many in this one."""
-        if self._timer is None:
-            self._timer = self._loop.call_later(1.0, self._next_second)
+        self._count_seconds()
         if self._room > 0:
             self._room -= 1
             self._write(slot, generation, record)
@@ -161,9 +171,13 @@ class Evidence:
             self._unwritten.pop(slot, None)  # to the end of the queue
             self._unwritten[slot] = (generation, record)
 
+    def _count_seconds(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(1.0, self._next_second)
+
     def _next_second(self) -> None:
         self._timer = None
-        self._room = _WRITES
+        self._room, self._time_to_look = _WRITES, _LOOKS_S
         for slot, (generation, record) in list(self._unwritten.items())[:_WRITES]:
             self._keep(slot, generation, record)
 
