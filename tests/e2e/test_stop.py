@@ -52,18 +52,18 @@ if os.fork() == 0:
     here()
     os.execve("/bin/sleep", ["sleep", "1000"], {})
 """
+# Each process has six children, one after the other, and so has each of these, up to a bound that spares the machine.
 FORKS = """
-# Every process lives for a moment and leaves two behind, up to a bound that spares the machine.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 def run(depth):
     here()
-    if depth < 7:
-        for _ in range(2):
-            if os.fork() == 0:
-                if depth % 3 == 2:
-                    os.setsid()
-                run(depth + 1)
-    time.sleep(0.2 if depth < 7 else 1000)  # so long each generation lives: the tree changes while it is being killed
-    os._exit(0)
+    for number in range(6 if depth < 3 else 0):
+        if os.fork() == 0:
+            if number % 3 == 2:
+                os.setsid()
+            run(depth + 1)
+        time.sleep(0.05)  # the tree is still growing while it is being killed
+    rest()
 run(0)
 """
 
@@ -131,10 +131,7 @@ def test_nothing_survives_a_stop_at_once(either):
 
 def test_what_forks_while_it_is_killed(either):
     (either.folder / "app.py").write_text(BEGIN + FORKS)
-    either.start(
-        "[programs.app]\ncommand = '${HASUP_PYTHON} -S app.py'\nready.after = '10ms'\nstop.timeout = '50ms'\n"
-        "restart = 'never'\n"
-    )
+    either.start("[programs.app]\ncommand = '${HASUP_PYTHON} -S app.py'\nready.after = '10ms'\nstop.timeout = '50ms'\n")
     until(lambda: len(living(either)) > 20, "it grows")
     either.run("stop")
     assert living(either) == []
