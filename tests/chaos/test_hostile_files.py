@@ -10,7 +10,7 @@ import pytest
 
 from hasup.logs.own import OwnLog
 from tests.chaos.hostile import assert_supervised, degraded, disk, fill, of_user, root_only
-from tests.e2e.harness import until
+from tests.e2e.harness import alive, until
 
 pytestmark = pytest.mark.chaos
 
@@ -129,6 +129,21 @@ def test_the_logs_are_deleted_folder_and_all(hasup):
     until(lambda: log.exists() and log.stat().st_size > 0, "made anew")
     assert log.parent.stat().st_mode & 0o777 == 0o700
     assert_supervised(hasup)
+
+
+def test_the_state_directory_is_deleted_while_hasup_runs(hasup):
+    """No second copy is started: who starts it is told what to do."""
+    hasup.start(QUIET)
+    pid, guardian = hasup.replica("quiet.1")["pid"], hasup.instance()["guardian_pid"]
+    shutil.rmtree(hasup.state_dir)
+    said = hasup.start(code=1).stderr
+    assert f"hasup still runs (pid {guardian})" in said
+    assert f"kill {guardian}" in said
+    assert alive(pid)
+    os.kill(guardian, signal.SIGTERM)
+    until(lambda: not alive(guardian), "ended in order")
+    assert not alive(pid)
+    hasup.start()
 
 
 @pytest.mark.parametrize("name", ["lock", "logs", "journal.db"])

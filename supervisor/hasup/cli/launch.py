@@ -44,7 +44,7 @@ def acquire(state_dir: str) -> int | ControlClient:
     while True:
         fd = statedir.lock(state_dir)
         if fd is not None:
-            return fd
+            return _if_alone(fd, state_dir)
         client = _answering(state_dir)
         if client is not None:
             return client
@@ -54,6 +54,15 @@ def acquire(state_dir: str) -> int | ControlClient:
                 "see who: fuser -v, or wait for it to end"
             )
         time.sleep(0.05)  # it is on its way up or down, and there is nothing to wait on but time
+
+
+def _if_alone(fd: int, state_dir: str) -> int:
+    """The lock, unless a hasup runs on whose lock was deleted: there would be two of everything."""
+    other = statedir.deleted_under(state_dir)
+    if other is None:
+        return fd
+    os.close(fd)
+    raise Failure(f"hasup still runs (pid {other}), but its {state_dir} was deleted; first end it with: kill {other}")
 
 
 def _answering(state_dir: str) -> ControlClient | None:

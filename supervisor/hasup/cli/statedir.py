@@ -49,6 +49,22 @@ def lock(path: str) -> int | None:
     return fd
 
 
+def deleted_under(path: str) -> int | None:
+    """The pid of a guardian that holds a lock file of this name which somebody has deleted since, or None."""
+    deleted = os.path.realpath(os.path.join(path, LOCK_NAME)) + " (deleted)"
+    for pid in filter(str.isdigit, os.listdir("/proc")) if os.path.isdir("/proc/self") else ():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                is_guardian = b"hasup.guardian" in file.read()
+            if is_guardian and any(
+                os.readlink(f"/proc/{pid}/fd/{fd}") == deleted for fd in os.listdir(f"/proc/{pid}/fd")
+            ):
+                return int(pid)
+        except OSError:  # it is gone, or somebody else's
+            continue
+    return None
+
+
 def is_locked(path: str) -> bool:
     """Whether a hasup, or what is left of one, holds the lock."""
     try:
