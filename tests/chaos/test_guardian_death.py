@@ -14,7 +14,7 @@ from tests.e2e.harness import ROOT, alive, of_instance, until
 
 pytestmark = pytest.mark.chaos
 
-QUIET = '[programs.quiet]\ncommand = "sleep 1000"\nready.after = "10ms"\nrestart.delay = "20ms"\nstop.timeout = "1s"\n'
+QUIET = '[programs.quiet]\ncommand = "sleep 1000"\nready.after = "10ms"\nrestart.delay = "20ms"\nstop.timeout = "500ms"\n'
 
 GUARDIAN = """
 import os, socket, subprocess, sys
@@ -61,9 +61,9 @@ def test_it_dies_while_children_are_being_stopped(hasup):
     """Also one that ignores TERM, one that stopped itself, and a daemon in a session of its own."""
     hasup.start(
         QUIET + '[programs.deaf]\ncommand = ["sh", "-c", "trap \'\' TERM; while :; do sleep 0.1; done"]\n'
-        'ready.after = "100ms"\nstop.timeout = "3s"\n'
+        'ready.after = "100ms"\nstop.timeout = "1s"\n'
         '[programs.stopped]\ncommand = ["sh", "-c", "kill -STOP $$; sleep 1000"]\nready.after = "10ms"\n'
-        'stop.timeout = "1s"\n'
+        'stop.timeout = "500ms"\n'
         '[programs.daemon]\ncommand = ["sh", "-c", "setsid sleep 1001 & sleep 1002"]\nready.after = "100ms"\n'
         'stop.timeout = "1s"\n'
     )
@@ -86,7 +86,7 @@ def test_a_core_that_crashes_again_and_again(hasup):
     faults.begin("core-dies")
     os.kill(hasup.status()["supervisor"]["core_pid"], signal.SIGKILL)
     errors = hasup.state_dir / "logs" / "guardian.err"
-    until(lambda: "another core is started in 0.4 s" in errors.read_text(), "the delay grows")
+    until(lambda: "another core is started in 0.2 s" in errors.read_text(), "the delay grows")
     assert all(alive(replica["pid"]) for replica in before.values())
     os.kill(before["ended.1"]["pid"], signal.SIGTERM)
     until(lambda: not Path(f"/proc/{before['ended.1']['pid']}").exists(), "reaped without a core")
