@@ -14,7 +14,9 @@ from tests.e2e.harness import ROOT, alive, of_instance, until
 
 pytestmark = pytest.mark.chaos
 
-QUIET = '[programs.quiet]\ncommand = "sleep 1000"\nready.after = "10ms"\nrestart.delay = "20ms"\nstop.timeout = "500ms"\n'
+QUIET = (
+    '[programs.quiet]\ncommand = "sleep 1000"\nready.after = "10ms"\nrestart.delay = "20ms"\nstop.timeout = "500ms"\n'
+)
 
 GUARDIAN = """
 import os, socket, subprocess, sys
