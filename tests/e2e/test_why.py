@@ -43,7 +43,7 @@ def test_a_crash_is_told_while_hasup_is_stopped_too_and_no_secret_with_it(hasup)
     hasup.start(
         "[programs.a]\ncommand = \"sh -c 'echo cannot log in with $DB_PASSWORD; exit 7' x --password hunter2x\"\n"
         'env.DB_PASSWORD = "correct-horse"\nrestart.delay = "300s"\nrestart.max_delay = "300s"\n'
-        '[programs.b]\ncommand = "sleep 1000"\n',
+        '[programs.b]\ncommand = "sleep 1000"\n[groups.both]\nprograms = ["b", "a"]\n',
         code=1,
     )
     running = why(hasup, "a.1")
@@ -59,7 +59,9 @@ def test_a_crash_is_told_while_hasup_is_stopped_too_and_no_secret_with_it(hasup)
     assert stopped["evidence"] == running["evidence"]
     assert stopped["next"].startswith("nothing: hasup is not running")
     assert hasup.events(replica="a.1", to="stopped"), "what led to the end is in the journal too"
-    assert "no program or replica 'nobody'" in hasup.run("why", "nobody", code=4).stderr
+    assert why(hasup, "both")["replica"] == "a.1"
+    assert why(hasup, "b")["what"] is None
+    assert "nothing is known of a program or replica 'nobody'" in hasup.run("why", "nobody", code=4).stderr
     kept = [os.path.join(folder, name) for folder, _, names in os.walk(hasup.state_dir) for name in names]
     evidence = [path for path in kept if "/evidence/" in path]
     assert evidence

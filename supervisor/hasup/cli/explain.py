@@ -15,10 +15,14 @@ from hasup.cli.story import document, page
 from hasup.cli.terminal import terminal, write_json
 from hasup.control.client import ConnectionLost, ControlClient, NotRunning
 from hasup.journal.reader import Unreadable, read_events
+from hasup.model.spec import Config
 from hasup.model.status import EventRecord
 from hasup.runtime import records
 
 _EVENTS = 500  # of one replica
+_ALL_EVENTS = 10_000  # of all that are asked about, to find their names
+
+Slots = dict[str, dict[str, Any] | None]  # replicas, each with its status when hasup runs
 
 
 class Known(NamedTuple):
@@ -38,7 +42,8 @@ def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
     status = _status(directory)
     now = time.time()
     try:
-        told = [_choose(directory, status, name, now) for name in names]
+        slots = [_of_running(status, name) if status else _of_stopped(config, directory, name) for name in names]
+        told = [_choose(directory, found, now) for found in slots]
     except Unreadable as error:
         raise Failure(str(error)) from error
     if as_json:
@@ -63,28 +68,48 @@ def _status(directory: str) -> dict[str, Any] | None:
     return None
 
 
-def _choose(directory: str, status: dict[str, Any] | None, name: str, now: float) -> tuple[Known, list[str]]:
-    """The replica of this name; of a program or group, the one that was in trouble last, and the others that were."""
-    slots = _replicas(directory, status, name)
+def _choose(directory: str, slots: Slots, now: float) -> tuple[Known, list[str]]:
+    """The one of these that was in trouble last, and the others that were."""
     everything = [_look(directory, slot, state, now) for slot, state in slots.items()]
     everything.sort(key=lambda known: seconds(known.incident.at) if known.incident else 0.0, reverse=True)
     others = [known.name for known in everything[1:] if known.incident is not None]
     return everything[0], others
 
 
-def _replicas(directory: str, status: dict[str, Any] | None, name: str) -> dict[str, dict[str, Any] | None]:
-    if status is not None:
-        programs = chosen(status, [name])["programs"]
-        found: dict[str, dict[str, Any] | None] = {r["name"]: r for program in programs for r in program["replicas"]}
-        if not found:
-            raise Failure(f"{name} has no replicas", UNKNOWN_NAME)
-        return found
-    told = {e.replica for e in read_events(_journal(directory), names=[name], limit=10_000) if e.replica}
-    kept = {slot for slot in records.slots(directory) if slot == name or slot.rpartition(".")[0] == name}
-    slots = sorted(slot for slot in told | kept if ":" not in slot or slot == name)
+def _of_running(status: dict[str, Any], name: str) -> Slots:
+    """The replicas of a program or group, or this one, with their status."""
+    found: Slots = {r["name"]: r for program in chosen(status, [name])["programs"] for r in program["replicas"]}
+    if not found:
+        raise Failure(f"{name} has no replicas", UNKNOWN_NAME)
+    return found
+
+
+def _of_stopped(config: str | None, directory: str, name: str) -> Slots:
+    """The same by the configuration, as far as it can be read, and by what the journal and the evidence know."""
+    written = _configuration(config)
+    programs = [name]
+    if written is not None and name in written.groups:
+        programs = list(written.groups[name].programs)
+    found = {e.replica for e in read_events(_journal(directory), names=programs, limit=_ALL_EVENTS) if e.replica}
+    found |= {slot for slot in records.slots(directory) if slot == name or slot.rpartition(".")[0] in programs}
+    for program in programs:
+        replicas = written.programs[program].replicas if written is not None and program in written.programs else 0
+        found |= {f"{program}.{index}" for index in range(1, replicas + 1)}
+    slots = sorted(slot for slot in found if ":" not in slot or slot == name)
     if not slots:
-        raise Failure(f"hasup is not running, and the journal knows of no program or replica {name!r}", UNKNOWN_NAME)
+        raise Failure(f"hasup is not running, and nothing is known of a program or replica {name!r}", UNKNOWN_NAME)
     return dict.fromkeys(slots)
+
+
+def _configuration(config: str | None) -> Config | None:
+    from pathlib import Path
+
+    from hasup.config import ConfigError, load
+
+    try:
+        return load(Path(config) if config else None, os.environ, Path.cwd())
+    except ConfigError:
+        return None
 
 
 def _look(directory: str, slot: str, status: dict[str, Any] | None, now: float) -> Known:

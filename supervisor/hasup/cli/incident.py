@@ -38,7 +38,7 @@ def last_incident(events: Sequence[EventRecord], now: float) -> Incident | None:
 def is_failure(event: EventRecord) -> bool:
     """Whether this event says that a run failed or is found hung."""
     result = event.detail.get("result")
-    if event.event != "state" or event.from_ == event.to:
+    if event.event != "state" or event.from_ == event.to or _starts(event):
         return False
     return event.to == "aborting" or (result is not None and result not in _ORDERLY) or _could_not_start(event)
 
@@ -72,7 +72,7 @@ def _of(events: Sequence[EventRecord], number: int, now: float) -> Incident:
         first -= 1
     run = events[first:]
     begun = next((event for event in run if _is_trouble(event)), events[number])
-    ended = next((event for event in run if "result" in event.detail and _same_run(event, generation)), None)
+    ended = next((event for event in run if _ends(event) and _same_run(event, generation)), None)
     cause = begun if ended is None or begun.event == "limit" or begun.to == "aborting" else ended
     started = run[0] if _starts(run[0]) else None
     return Incident(
@@ -93,6 +93,11 @@ def _of(events: Sequence[EventRecord], number: int, now: float) -> Incident:
 
 def _starts(event: EventRecord) -> bool:
     return event.event == "state" and event.to == "starting"
+
+
+def _ends(event: EventRecord) -> bool:
+    """A start that follows at once speaks of the end before it, but is of the next run."""
+    return "result" in event.detail and not _starts(event)
 
 
 def _same_run(event: EventRecord, generation: object) -> bool:

@@ -208,7 +208,7 @@ def _deed(event: EventRecord) -> str | None:
 _MOVES: Final = {
     "aborting": "took evidence and sent the abort signal",
     "stopping": "asked it to end",
-    "backoff": "saw it end, and waits before the next try",
+    "backoff": "waits before the next try",
     "starting": "started it again",
     "running": "found it ready",
     "failed": "gave up",

@@ -45,7 +45,7 @@ def test_a_crash_with_what_came_after_it():
     assert (found.symptom, found.reason, found.generation, found.lived_s) == ("exit-code", "exited with code 3", 1, 5)
     assert seconds(found.at) == BEGIN + 5
     assert [what for _, what in deeds(found)] == [
-        "saw it end, and waits before the next try",
+        "waits before the next try",
         "started it again",
         "found it ready",
     ]
@@ -125,3 +125,15 @@ def test_generations_that_begin_anew_are_another_run():
     found = last_incident(journal(*run(0, 1), crash(5, 1), *run(100, 1), crash(107, 1)), BEGIN + 110)
     assert found is not None
     assert (seconds(found.at), found.lived_s) == (BEGIN + 107, 7)
+
+
+def test_an_orderly_restart_is_no_trouble_nor_the_end_of_the_next_run():
+    again = [
+        (5, "state", "running", "stopping", "restarted by operator", {"generation": 1}),
+        (5, "state", "stopping", "starting", "started again", {"generation": 2, "result": "operator"}),
+        (6, "state", "starting", "running", "ready", {"generation": 2}),
+    ]
+    assert last_incident(journal(*run(0, 1), *again), BEGIN + 9) is None
+    found = last_incident(journal(*run(0, 1), *again, crash(9, 2, "signal")), BEGIN + 9)
+    assert found is not None
+    assert (found.symptom, found.lived_s) == ("signal", 4)
