@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hasup.report import joint
-from hasup.report.figures import budget, figures, replica_figures, rounded
+from hasup.report.figures import budget, figures, replica_figures, rounded, share
 from hasup.report.model import Mode, Segment, Timeline
 from hasup.report.timeline import History
 
@@ -47,6 +47,8 @@ def document(
     found: Lines, programs: Sequence[Wanted], history: History, since: float, until: float, iso: Callable[[float], str]
 ) -> dict[str, Any]:
     """Everything in figures. ``iso`` writes a time. Seconds, and null where there is nothing to estimate from."""
+    shown = [_program(found, program, programs) for program in programs]
+    known = {one["name"]: one["availability"] for one in shown}
     return {
         "since": iso(since),
         "until": iso(until),
@@ -54,9 +56,9 @@ def document(
         | {
             "computed": "measured: all programs but tasks are needed at the same time",
             "programs": list(found.counted),
-            "if_independent": _product([figures(found.programs[name])["availability"] for name in found.counted]),
+            "if_independent": _product([known[name] for name in found.counted]),
         },
-        "programs": [_program(found, program, programs) for program in programs],
+        "programs": shown,
         "hasup": {"core_restarts": len(history.core_restarts)},
     }
 
@@ -65,13 +67,13 @@ def _program(found: Lines, program: Wanted, programs: Sequence[Wanted]) -> dict[
     timeline = found.programs[program.name]
     replicas = found.replicas[program.name]
     chain = _chain(program.name, {p.name: p.needs for p in programs})
-    with_needed = joint.series([found.programs[name] for name in chain])
+    with_needed = joint.series([found.programs[name] for name in chain]) if len(chain) > 1 else timeline
     return {
         "name": program.name,
         "need": program.need,
         "kind": "task" if program.task else "service",
         **figures(timeline),
-        "with_dependencies": {"programs": chain, "availability": figures(with_needed)["availability"]},
+        "with_dependencies": {"programs": chain, "availability": rounded(share(with_needed), 9)},
         "budget": budget(timeline, program.objective),
         "replicas": [{"name": name, **replica_figures(one)} for name, one in replicas.items()],
     }

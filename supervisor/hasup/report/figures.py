@@ -1,6 +1,7 @@
 """What timelines amount to: availability, failures, MTBF and MTTR, and the error budget."""
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections import Counter
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,34 +26,44 @@ def planned_stops(timeline: Timeline) -> int:
     return sum(one.mode in IS_UP and after.mode in (Mode.STARTING, Mode.STOPPED) for one, after in stretches)
 
 
+def share(timeline: Timeline) -> float | None:
+    """The share of time up, of what counts; None where nothing does."""
+    seconds = timeline.totals()
+    up = seconds[Mode.UP] + seconds[Mode.DEGRADED]
+    return up / (up + seconds[Mode.DOWN]) if up + seconds[Mode.DOWN] > 0 else None
+
+
 def figures(timeline: Timeline) -> Figures:
     """Availability and what belongs to it; null where there is nothing to estimate from."""
-    up, down = timeline.seconds(*IS_UP), timeline.seconds(Mode.DOWN)
+    seconds = timeline.totals()
+    up, down = seconds[Mode.UP] + seconds[Mode.DEGRADED], seconds[Mode.DOWN]
     failed = failures(timeline)
-    share = availability(up, down, len(failed))
+    estimate = availability(up, down, len(failed))
     repaired = [one for one in failed if one.repaired and one.end is not None]
     return {
-        "availability": rounded(share.value, 9),
-        "availability_90": {"low": rounded(share.low, 9), "high": rounded(share.high, 9)},
+        "availability": rounded(estimate.value, 9),
+        "availability_90": {"low": rounded(estimate.low, 9), "high": rounded(estimate.high, 9)},
         "failures": len(failed),
         "mtbf_s": _estimate(mtbf(up, len(failed))),
         "mttr_s": _estimate(mttr(sum((one.end or 0.0) - one.start for one in repaired), len(repaired))),
         "planned_stops": planned_stops(timeline),
-        "seconds": {mode.value: rounded(timeline.seconds(mode), 3) for mode in Mode},
+        "seconds": {mode.value: rounded(length, 3) for mode, length in seconds.items()},
     }
 
 
 def replica_figures(timeline: Timeline) -> Figures:
     """As :func:`figures`, with the parts of the repair time, and the results of what failed."""
-    repaired = [one for one in failures(timeline) if one.repaired]
-    parts = {
-        phase: _estimate(mttr(sum(dict(one.phases).get(phase, 0.0) for one in repaired), len(repaired)))
-        for phase in PHASES
-    }
+    failed = failures(timeline)
+    repaired = [one for one in failed if one.repaired]
+    spent = dict.fromkeys(PHASES, 0.0)
+    for one in repaired:
+        for phase, length in one.phases:
+            spent[phase] += length
+    parts = {phase: _estimate(mttr(length, len(repaired))) for phase, length in spent.items()}
     return figures(timeline) | {
         "mttr_parts_s": parts,
         "failed_starts": sum(one.starts for one in timeline.outages if not one.planned),
-        "results": _counted([one.result or "not-ready" for one in failures(timeline)]),
+        "results": dict(sorted(Counter(one.result or "not-ready" for one in failed).items())),
     }
 
 
@@ -60,8 +71,9 @@ def budget(timeline: Timeline, objective: float | None) -> Figures | None:
     """The error budget for an objective in percent: seconds allowed and spent, and burn rates; None without one."""
     if objective is None:
         return None
-    observed = timeline.seconds(Mode.DOWN, *IS_UP)
-    down = timeline.seconds(Mode.DOWN)
+    seconds = timeline.totals()
+    down = seconds[Mode.DOWN]
+    observed = down + seconds[Mode.UP] + seconds[Mode.DEGRADED]
     allowed = observed * (1 - objective / 100)
     until = timeline.segments[-1].end if timeline.segments else 0.0
     return {
@@ -75,7 +87,8 @@ def budget(timeline: Timeline, objective: float | None) -> Figures | None:
 
 def since(timeline: Timeline, start: float) -> Timeline:
     """The part of a timeline after ``start``, without its outages."""
-    return Timeline(tuple(s._replace(start=max(s.start, start)) for s in timeline.segments if s.end > start))
+    first = bisect_right(timeline.segments, start, key=lambda segment: segment.end)
+    return Timeline(tuple(s._replace(start=max(s.start, start)) for s in timeline.segments[first:]))
 
 
 def rounded(value: float | None, digits: int) -> float | None:
@@ -91,7 +104,3 @@ def _burn(timeline: Timeline, objective: float) -> float | None:
 
 def _estimate(estimate: Estimate) -> Figures:
     return {name: rounded(getattr(estimate, name), 3) for name in ("value", "low", "high")}
-
-
-def _counted(words: Sequence[str]) -> dict[str, int]:
-    return {word: words.count(word) for word in sorted(set(words))}

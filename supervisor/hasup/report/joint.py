@@ -3,15 +3,14 @@
 They are laid side by side and judged moment by moment, so nothing is assumed of how failures depend on one another.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
-from hasup.report.life import append
 from hasup.report.model import IS_UP, Mode, Outage, Segment, Timeline
 
 Judge = Callable[[Mapping[Mode, int]], Mode]
-_PRESENT: Final = (Mode.UP, Mode.DEGRADED, Mode.STARTING, Mode.DOWN)
+_start: Final = itemgetter(0)
 
 
 def program(replicas: Sequence[Timeline], need: int) -> Timeline:
@@ -28,8 +27,8 @@ def series(parts: Sequence[Timeline]) -> Timeline:
 
 
 def _k_of_n(modes: Mapping[Mode, int], need: int) -> Mode:
-    present = sum(modes[mode] for mode in _PRESENT)
     up = modes[Mode.UP] + modes[Mode.DEGRADED]
+    present = up + modes[Mode.STARTING] + modes[Mode.DOWN]
     if present == 0:
         return Mode.STOPPED if modes[Mode.STOPPED] else Mode.UNOBSERVED
     if up >= min(need, present):
@@ -46,27 +45,36 @@ def _all_needed(modes: Mapping[Mode, int]) -> Mode:
 
 def _together(parts: Sequence[Timeline], judge: Judge) -> Timeline:
     segments = _segments(parts, judge)
-    causes = sorted((outage for part in parts for outage in part.outages if not outage.planned), key=lambda o: o.start)
+    causes = [outage for part in parts for outage in part.outages if not outage.planned]
+    causes.sort(key=_start)
     return Timeline(tuple(segments), tuple(_outages(segments, causes)))
 
 
 def _segments(parts: Sequence[Timeline], judge: Judge) -> list[Segment]:
     """What all together are, from each change of one of them to the next."""
-    changes: list[tuple[float, int, Mode]] = sorted(
-        (segment.start, i, segment.mode) for i, part in enumerate(parts) for segment in part.segments
-    )
+    changes = [(start, i, mode) for i, part in enumerate(parts) for start, _, mode in part.segments]
+    changes.sort(key=_start)
     until = max((part.segments[-1].end for part in parts if part.segments), default=0.0)
-    modes: Counter[Mode] = Counter()
+    modes = dict.fromkeys(Mode, 0)
     now: list[Mode | None] = [None] * len(parts)
     found: list[Segment] = []
-    for n, (start, i, mode) in enumerate(changes):
+    at, shown = (changes[0][0] if changes else until), Mode.UNOBSERVED
+    begun = at
+    for start, i, mode in [*changes, (until, 0, None)]:
+        if start > at:
+            judged = judge(modes)
+            if judged is not shown:
+                if at > begun:
+                    found.append(Segment(begun, at, shown))
+                begun, shown = at, judged
+            at = start
         before, now[i] = now[i], mode
-        modes[mode] += 1
+        if mode is not None:
+            modes[mode] += 1
         if before is not None:
             modes[before] -= 1
-        end = changes[n + 1][0] if n + 1 < len(changes) else until
-        if end > start:
-            append(found, start, end, judge(modes), start, end)
+    if until > begun:
+        found.append(Segment(begun, until, shown))
     return found
 
 

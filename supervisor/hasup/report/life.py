@@ -175,9 +175,12 @@ class Life:
 
 def append(segments: list[Segment], start: float, end: float, mode: Mode, since: float, until: float) -> None:
     """Add a stretch, as far as it lies between these times; of one mode with the one before it, they become one."""
-    start, end = max(start, since), min(end, until)
+    if start < since:
+        start = since
+    if end > until:
+        end = until
     if end <= start:
         return
-    if segments and segments[-1].mode is mode:
-        start = segments.pop().start
+    if segments and segments[-1][2] is mode:
+        start = segments.pop()[0]
     segments.append(Segment(start, end, mode))

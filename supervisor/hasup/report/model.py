@@ -70,6 +70,14 @@ class Timeline(NamedTuple):
     segments: tuple[Segment, ...] = ()
     outages: tuple[Outage, ...] = ()
 
+    def totals(self) -> dict[Mode, float]:
+        """How long it was in each mode, in seconds."""
+        found = dict.fromkeys(Mode, 0.0)
+        for start, end, mode in self.segments:
+            found[mode] += end - start
+        return found
+
     def seconds(self, *modes: Mode) -> float:
         """How long it was in these modes."""
-        return sum(segment.end - segment.start for segment in self.segments if segment.mode in modes)
+        totals = self.totals()
+        return sum(totals[mode] for mode in modes)

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hasup.core.transitions import MOVES
@@ -12,6 +12,7 @@ from hasup.report.figures import failures, figures
 from hasup.report.model import IS_UP, LOST, Happening, Mode
 from hasup.report.timeline import read
 
+LOADED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 END = 200.0
 SLOTS = ("a.1", "a.2", "b.1")
 OWN = ("hasup-started", "hasup-stopped", "core-restarted", LOST)
@@ -62,6 +63,7 @@ def check(timeline, since, until):
         assert abs(sum(seconds for _, seconds in outage.phases) - (end - outage.start)) < 1e-6 or not outage.phases
 
 
+@LOADED
 @given(ANY, st.floats(0.0, 100.0), st.floats(101.0, END), st.floats(0.0, 30.0))
 def test_timelines_cover_the_time(found, since, until, silence):
     found = [one for one in found if one.at < until]
@@ -69,6 +71,7 @@ def test_timelines_cover_the_time(found, since, until, silence):
         check(timeline, since, until)
 
 
+@LOADED
 @given(ANY, st.integers(0, 4))
 def test_so_do_programs_and_the_system(found, need):
     replicas = of(found)
@@ -83,6 +86,7 @@ def mode_at(timeline, at):
     return next(one.mode for one in timeline.segments if one.start <= at < one.end)
 
 
+@LOADED
 @given(ANY, st.integers(1, 3), st.lists(st.floats(0.0, END - 0.001), max_size=8))
 def test_k_of_n_moment_by_moment(found, need, moments):
     replicas = list(of(found).values())
@@ -98,6 +102,7 @@ def test_k_of_n_moment_by_moment(found, need, moments):
         assert shown is not Mode.DOWN or Mode.DOWN in modes
 
 
+@LOADED
 @given(ANY, st.floats(1.0, END - 1))
 def test_two_halves_make_a_whole(found, middle):
     halves = [of(found, 0.0, middle), of(found, middle, END)]
@@ -107,6 +112,7 @@ def test_two_halves_make_a_whole(found, middle):
             assert abs(parts - whole.seconds(mode)) < 1e-6
 
 
+@LOADED
 @given(ANY)
 def test_figures_of_anything(found):
     for timeline in of(found).values():

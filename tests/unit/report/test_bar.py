@@ -1,6 +1,6 @@
 """Bars."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hasup.report.bar import WORST, cells, shares
@@ -25,6 +25,7 @@ def test_nothing_known():
     assert shares(Timeline()) == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 1000.0), st.sampled_from(list(Mode))), min_size=1), st.integers(1, 50))
 def test_as_many_parts_as_asked_for_and_the_worst_is_in_them(stretches, count):
     at, segments = 0.0, []
