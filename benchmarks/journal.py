@@ -82,14 +82,17 @@ def events(count: int, days: float) -> Iterator[EventRecord]:
     """So many events, the last of them now."""
     chance = random.Random(5)
     begin = time.time() - days * 86_400
-    scale = days * 86_400 * 10 / count * 4 / 40  # a life has about four events
-    lives = [Life(chance, p, i, begin, scale) for p, n in REPLICAS.items() for i in range(1, n + 1)]
-    yield EventRecord(1, iso(begin), "hasup-started", None, None, "hasup started")
-    for seq in range(2, count + 1):
+    scale = days * 86_400 * 10 / count * 3.3 / 40  # a life has a good three events
+    lives = [Life(chance, p, i, 0.0, scale) for p, n in REPLICAS.items() for i in range(1, n + 1)]
+    found = []
+    for _ in range(count - 1):
         life = min(lives, key=lambda one: one.next)
-        at = iso(life.next)
-        old, new, reason, facts = life.event()
-        yield EventRecord(seq, at, "state", old, new, reason, life.name, life.program, facts)
+        at = life.next
+        found.append((at, life.name, life.program, *life.event()))
+    stretch = days * 86_400 / found[-1][0]
+    yield EventRecord(1, iso(begin), "hasup-started", None, None, "hasup started")
+    for seq, (at, name, program, old, new, reason, facts) in enumerate(found, 2):
+        yield EventRecord(seq, iso(begin + at * stretch), "state", old, new, reason, name, program, facts)
 
 
 def iso(at: float) -> str:
@@ -97,8 +100,9 @@ def iso(at: float) -> str:
 
 
 def write(path: Path, count: int, days: float) -> None:
+    """In a process of its own: what it needs for this is not to be seen in what the commands need."""
     records = list(events(count, days))
-    journal = Journal(str(path), print, rows=2 * count)
+    journal = Journal(str(path), print, rows=2 * count, age_s=2 * days * 86_400)
     begin, slowest = time.perf_counter(), 0.0
     for n, record in enumerate(records):
         before = time.perf_counter()
@@ -130,14 +134,18 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=float, default=30.0)
     parser.add_argument("--into", type=Path)
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write:
+        write(options.into / ".hasup" / "journal.db", options.events, options.days)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.into or Path(temporary)
         (folder / ".hasup").mkdir(parents=True, exist_ok=True)
         (folder / "hasup.toml").write_text(CONFIG)
         path = folder / ".hasup" / "journal.db"
         if not path.exists():
-            write(path, options.events, options.days)
+            subprocess.run([sys.executable, __file__, *sys.argv[1:], "--into", str(folder), "--write"], check=True)
         print(f"size: {path.stat().st_size / 1e6:.0f} MB, {path.stat().st_size / options.events:.0f} bytes an event")
         for argv in (
             ["events", "-n", "10"],

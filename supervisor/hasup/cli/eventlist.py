@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from hasup.cli import when
-from hasup.cli.errors import Failure, say
+from hasup.cli.errors import USAGE, Failure, say
 from hasup.cli.locate import state_dir
 from hasup.cli.terminal import Terminal, terminal, write_json
 from hasup.control.client import ConnectionLost, ControlClient, NotRunning
@@ -33,11 +33,15 @@ class Query(NamedTuple):
     kinds: Sequence[str] = ()
     since: str | None = None
     limit: int | None = None
+    until: str | None = None
+    results: Sequence[str] = ()
 
     def accepts(self, record: EventRecord) -> bool:
-        """Whether it is of these names and kinds; as the journal's reader selects."""
-        return (not self.kinds or record.event in self.kinds) and (
-            not self.names or any(_is_of(record, name) for name in self.names)
+        """Whether it is of these names, kinds and results; as the journal's reader selects."""
+        return (
+            (not self.kinds or record.event in self.kinds)
+            and (not self.results or record.detail.get("result") in self.results)
+            and (not self.names or any(_is_of(record, name) for name in self.names))
         )
 
 
@@ -48,6 +52,8 @@ def _is_of(record: EventRecord, name: str) -> bool:
 
 def show(config: str | None, query: Query, *, follow: bool, as_json: bool) -> int:
     """Print them; with ``follow``, until hasup ends or Ctrl-C."""
+    if follow and query.until is not None:
+        raise Failure("--follow goes on for ever and --until does not: name one of them", USAGE)
     directory = state_dir(config, os.environ, os.getcwd())
     path = os.path.join(directory, JOURNAL_NAME)
     if query.names:
@@ -96,9 +102,12 @@ def _members(config: str | None, path: str, names: Sequence[str]) -> list[str]:
 def _print_stored(path: str, query: Query, write: Callable[[EventRecord], None], count: int | None) -> int:
     """Print what the journal has; the number of the newest event in it."""
     newest = max((record.seq for record in read_events(path, limit=1)), default=0)
-    since = None if query.since is None else when.parse(query.since, time.time())
+    since, until = (None if text is None else when.parse(text, time.time()) for text in (query.since, query.until))
     limit = count if query.limit is None else query.limit
-    for record in read_events(path, since=since, names=query.names, kinds=query.kinds, limit=limit):
+    found = read_events(
+        path, since=since, until=until, names=query.names, kinds=query.kinds, results=query.results, limit=limit
+    )
+    for record in found:
         write(record)
         newest = max(newest, record.seq)
     return newest

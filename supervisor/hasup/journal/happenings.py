@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from hasup.journal.reader import Unreadable, connect
+from hasup.journal.reader import FIRST_SINCE, Unreadable, connect
 from hasup.report.model import LOST, Happening
 
 _COLUMNS: Final = "seq, at, event, replica, old, new, reason, detail"
@@ -50,7 +50,7 @@ def happenings(path: str, since: float, until: float) -> Iterator[Happening]:
         if connection is None:
             return
         begin, end = round(since * 1e6), round(until * 1e6)
-        first = connection.execute("SELECT min(seq) FROM events WHERE at >= ?", (begin,)).fetchone()[0]
+        first = connection.execute(FIRST_SINCE, (begin,)).fetchone()[0]
         if first is None:
             first = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM events").fetchone()[0]
         yield from _before(connection, first)

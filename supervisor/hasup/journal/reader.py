@@ -27,17 +27,19 @@ def read_events(
     until: float | None = None,
     names: Sequence[str] = (),
     kinds: Sequence[str] = (),
+    results: Sequence[str] = (),
     limit: int | None = None,
 ) -> Iterator[EventRecord]:
     """Events in the order of ``seq``; of those that match, the last ``limit``.
 
     ``since_seq``: with a greater seq only. ``since`` (inclusive) and ``until`` (exclusive): seconds since 1970.
     ``names``: of these programs (with their replicas) or replicas. ``kinds``: with these values of ``event``.
+    ``results``: the ends of runs with these results ("signal", "heartbeat").
     A journal that does not exist is empty. Raises :class:`Unreadable`.
     """
     if not os.path.exists(path):
         return
-    where, values = _conditions(since_seq, since, until, names, kinds)
+    where, values = _conditions(since_seq, since, until, names, kinds, results)
     query = f"SELECT {_COLUMNS} FROM events WHERE {where} ORDER BY seq"  # noqa: S608 - only our own words
     if limit is not None:
         query = f"SELECT * FROM ({query} DESC LIMIT {int(limit)}) ORDER BY seq"  # noqa: S608
@@ -51,12 +53,18 @@ def read_events(
 
 
 def _conditions(
-    since_seq: int, since: float | None, until: float | None, names: Sequence[str], kinds: Sequence[str]
+    since_seq: int,
+    since: float | None,
+    until: float | None,
+    names: Sequence[str],
+    kinds: Sequence[str],
+    results: Sequence[str],
 ) -> tuple[str, list[object]]:
     where, values = ["seq > ?"], [since_seq]  # type: tuple[list[str], list[object]]
-    if since is not None:
-        where.append("at >= ?")
-        values.append(int(since * 1_000_000))
+    if since is not None:  # the time's index tells where to begin: what is asked for is in the order of seq
+        at = int(since * 1_000_000)
+        where.append(f"at >= ? AND seq >= ({FIRST_SINCE})")
+        values += [at, at]
     if until is not None:
         where.append("at < ?")
         values.append(int(until * 1_000_000))
@@ -67,8 +75,14 @@ def _conditions(
     if kinds:
         where.append(f"event IN ({', '.join('?' for _ in kinds)})")
         values += kinds
+    if results:
+        where.append(f"json_extract(detail, '$.result') IN ({', '.join('?' for _ in results)})")
+        values += results
     return " AND ".join(where), values
 
+
+# With the plus, SQLite uses the index of times; without, it looks through the events from the first one on.
+FIRST_SINCE: Final = "SELECT min(+seq) FROM events WHERE at >= ?"
 
 # Ranges instead of LIKE, so that the index is used: "/" comes right after ".", and ";" right after ":".
 _OF_NAME: Final = "program = ? OR replica = ? OR (replica >= ? AND replica < ?) OR (replica >= ? AND replica < ?)"

@@ -25,6 +25,7 @@ from hasup.model.status import EventRecord
 QUEUE_LIMIT: Final = 10_000
 ROWS: Final = 1_000_000
 AGE_S: Final = 30 * 86_400.0
+SIZE: Final = 512 << 20  # bytes in use; the file itself does not shrink, what was deleted is written over
 KEEP_ANYWAY: Final = 10_000  # the newest rows never count as old: a clock that jumps ahead must not empty the journal
 DAMAGED_KEPT: Final = 3
 _BATCH: Final = 1_000
@@ -34,7 +35,7 @@ _IDLE_S: Final = 3_600.0
 _BUSY_S: Final = 5.0
 _OPEN_BUSY_S: Final = 0.5
 _INSERT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_TOO_MANY: Final = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= ? ORDER BY seq LIMIT 10000)"
+_UP_TO: Final = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= ? ORDER BY seq LIMIT 10000)"
 _TOO_OLD: Final = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? AND seq <= ? LIMIT 10000)"
 
 
@@ -48,12 +49,18 @@ class Journal:
     """
 
     def __init__(
-        self, path: str, trouble: Callable[[str | None], None], *, rows: int = ROWS, age_s: float = AGE_S
+        self,
+        path: str,
+        trouble: Callable[[str | None], None],
+        *,
+        rows: int = ROWS,
+        age_s: float = AGE_S,
+        size: int = SIZE,
     ) -> None:
         self._trouble = trouble
         self._reports: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._queue: queue.SimpleQueue[EventRecord | None] = queue.SimpleQueue()
-        self._writer = _Writer(path, self._queue, self._reports.put, rows, age_s)
+        self._writer = _Writer(path, self._queue, self._reports.put, rows, age_s, size)
         self.last_seq = self._writer.open_first()
         self._lost = 0
         self._thread = threading.Thread(target=self._writer.run, name="journal", daemon=True)
@@ -110,6 +117,7 @@ class _Writer:
         report: Callable[[str | None], None],
         rows: int,
         age_s: float,
+        size: int,
     ) -> None:
         self.failing: str | None = None
         self.closing = threading.Event()
@@ -118,6 +126,7 @@ class _Writer:
         self._report = report
         self._rows = rows
         self._age_s = age_s
+        self._size = size
         self._connection: sqlite3.Connection | None = None
         self._written = 0  # the newest seq in the file
         self._since_prune = _PRUNE_EVERY
@@ -180,9 +189,21 @@ class _Writer:
         connection = self._connection or self._open()
         oldest = int((time.time() - self._age_s) * 1_000_000)
         with connection:
-            too_many = connection.execute(_TOO_MANY, (self._written - self._rows,)).rowcount
+            too_many = connection.execute(_UP_TO, (self._written - self._rows,)).rowcount
+            too_large = self._make_smaller(connection)
             too_old = connection.execute(_TOO_OLD, (oldest, self._written - KEEP_ANYWAY)).rowcount
-        return too_many + too_old == 0
+        return too_many + too_large + too_old == 0
+
+    def _make_smaller(self, connection: sqlite3.Connection) -> int:
+        if self._used(connection) <= self._size:
+            return 0
+        return connection.execute(_UP_TO, (self._written - KEEP_ANYWAY,)).rowcount
+
+    def _used(self, connection: sqlite3.Connection) -> int:
+        """Bytes of the file that hold something."""
+        names = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+        return int((pages - free) * size)
 
     def _open(self, busy_s: float = _BUSY_S) -> sqlite3.Connection:
         # The first connection is made in the caller's thread and used in this one, never in both at once.

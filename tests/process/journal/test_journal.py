@@ -293,7 +293,7 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path, monkeypatch: pyte
     for seq in range(1, 501):
         journal.append(record(seq))
         if seq % 20 == 0:
-            wait_for(lambda: journal._queue.qsize() == 0, "an empty queue")
+            wait_for(lambda: journal.waiting == 0, "an empty queue")
     assert journal.close(30)
     seqs = [found.seq for found in read_events(path)]
     assert seqs == list(range(seqs[0], 501))
@@ -309,6 +309,22 @@ def test_the_old_go_but_never_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         journal.append(record(seq, at="2001-01-01T00:00:00Z"))
     wait_for(lambda: [found.seq for found in read_events(path)] == list(range(16, 21)), "the old ones gone")
     assert journal.close(30)
+
+
+def test_the_oldest_go_when_they_take_too_much_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_PRUNE_EVERY", 10)
+    monkeypatch.setattr(writer, "KEEP_ANYWAY", 5)
+    path = str(tmp_path / "journal.db")
+    journal = Journal(path, print, size=200_000)
+    for seq in range(1, 1001):
+        journal.append(record(seq, detail={"output": "x" * 1000}))
+        if seq % 20 == 0:
+            wait_for(lambda: journal.waiting == 0, "an empty queue")
+    assert journal.close(30)
+    seqs = [found.seq for found in read_events(path)]
+    assert seqs == list(range(seqs[0], 1001))
+    assert 5 <= len(seqs) < 250
+    assert Path(path).stat().st_size < 500_000, "room is used again"
 
 
 # --- reading -----------------------------------------------------------------------------------------------------

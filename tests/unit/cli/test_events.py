@@ -93,10 +93,22 @@ def test_json_is_one_object_a_line(place: Place) -> None:
         (["--since", "2026-01-31T12:00:03"], [3, 4]),
         (["--since", "2026-01-31T13:00:04+01:00"], [4]),
         (["--since", "1s"], []),
+        (["--until", "2026-01-31T12:00:02"], [1]),
+        (["--since", "2026-01-31T12:00:02", "--until", "2026-01-31T12:00:04"], [2, 3]),
+        (["--result", "signal"], [1, 3]),
+        (["--result", "signal", "--result", "heartbeat", "-n", "2"], [2, 3]),
+        (["--result", "signal", "--kind", "ready"], []),
     ],
 )
 def test_what_is_asked_for(place: Place, argv: list[str], seqs: list[int]) -> None:
-    write(place, event(1), event(2, "db.1", "ready"), event(3, "web.2"), event(4, None))
+    signal, heartbeat = {"result": "signal"}, {"result": "heartbeat"}
+    write(
+        place,
+        event(1, detail=signal),
+        event(2, "db.1", "ready", detail=heartbeat),
+        event(3, "web.2", detail=signal),
+        event(4, None),
+    )
     ended = place.hasup("events", "--json", *argv)
     assert [json.loads(one)["seq"] for one in ended.out.splitlines()] == seqs
 
@@ -111,6 +123,10 @@ def test_a_journal_that_cannot_be_read(place: Place) -> None:
     said = f"the journal {place.state_dir}/journal.db can't be read: file is not a database"
     again = "it is set aside and begun anew when hasup writes to it"
     assert place.hasup("events") == (1, "", f"hasup: {said}; {again}\n")
+
+
+def test_following_has_no_end(place: Place) -> None:
+    assert place.hasup("events", "-f", "--until", "1s").code == 2
 
 
 def test_following_needs_a_running_hasup(place: Place) -> None:
