@@ -20,6 +20,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "events": "Show what happened, and why.",
         "why": "Tell what happened to a program or replica last.",
         "history": "Show when programs were up, as a bar.",
+        "metrics": "Print measurements for Prometheus.",
         "report": "Show how available programs were.",
         "simulate": "Show what availability to expect.",
     },

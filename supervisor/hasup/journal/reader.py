@@ -13,6 +13,7 @@ from hasup.model.status import EventRecord
 
 _COLUMNS: Final = "seq, at, replica, program, event, old, new, reason, detail"
 _BUSY_S: Final = 5.0
+_TOTALS_SINCE: Final = 2  # the version of the tables
 
 
 class Unreadable(Exception):
@@ -50,6 +51,23 @@ def read_events(
                     yield _record(row)
     except (sqlite3.Error, ValueError) as error:
         raise Unreadable(f"the journal {path} can't be read: {error}") from error
+
+
+def read_totals(path: str) -> dict[tuple[str, str, str], int]:
+    """How many events there ever were, by replica (``""``: of hasup or a program), kind, and result (``""``: none).
+
+    Counted since the journal was begun, whatever has been deleted since. Raises :class:`Unreadable`.
+    """
+    if not os.path.exists(path):
+        return {}
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            if _version(connection) < _TOTALS_SINCE:
+                return {}
+            rows = connection.execute("SELECT replica, event, result, count FROM totals").fetchall()
+    except (sqlite3.Error, ValueError) as error:
+        raise Unreadable(f"the journal {path} can't be read: {error}") from error
+    return {(replica, event, result): count for replica, event, result, count in rows}
 
 
 def _conditions(

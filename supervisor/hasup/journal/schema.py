@@ -25,6 +25,21 @@ MIGRATIONS: Final = (
     CREATE INDEX events_replica ON events (replica, seq);
     CREATE INDEX events_program ON events (program, seq);
     """,
+    # What was counted once stays so when events go: counters must not fall. '' stands for none.
+    """
+    CREATE TABLE totals (
+        replica TEXT NOT NULL,
+        event TEXT NOT NULL,
+        result TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (replica, event, result)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER events_counted AFTER INSERT ON events BEGIN
+        INSERT INTO totals
+        VALUES (coalesce(new.replica, ''), new.event, coalesce(json_extract(new.detail, '$.result'), ''), 1)
+        ON CONFLICT DO UPDATE SET count = count + 1;
+    END;
+    """,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -46,6 +46,27 @@ def test_an_older_file_is_brought_up_to_date_with_its_rows(monkeypatch: pytest.M
     connection.close()
 
 
+def test_a_journal_of_before_the_totals_counts_from_now_on() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+    insert = "INSERT INTO events VALUES (?, 2, ?, 'web', 'state', 'a', 'b', 'why', ?)"
+    connection.execute(insert, (1, "web.1", "{}"))
+    connection.commit()
+    migrate(connection)
+    for seq, replica, detail in (
+        (2, "web.1", '{"result":"signal"}'),
+        (3, "web.1", '{"result":"signal"}'),
+        (4, None, "{}"),
+    ):
+        connection.execute(insert, (seq, replica, detail))
+    connection.execute("DELETE FROM events")
+    assert connection.execute("SELECT * FROM totals").fetchall() == [
+        ("", "state", "", 1),
+        ("web.1", "state", "signal", 2),
+    ]
+    connection.close()
+
+
 def test_a_step_that_fails_leaves_the_file_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = sqlite3.connect(":memory:")
     migrate(connection)

@@ -1,0 +1,86 @@
+"""``hasup metrics``: what the status and the journal say, in the formats of Prometheus."""
+
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from tests.support.cli import Place, program, replica, status
+from tests.support.hour import write_an_hour
+
+
+def samples(text: str, parse: Any = openmetrics) -> dict[tuple[str, ...], float]:
+    """(name, label values in the order of the labels' names) -> value."""
+    found = {}
+    for family in parse(text):
+        for one in family.samples:
+            found[one.name, *(value for _, value in sorted(one.labels.items()))] = one.value
+    return found
+
+
+@pytest.fixture
+def running(place: Place) -> Place:
+    write_an_hour(place)
+    web = program("web", replica("web.1"), replica("web.2", "backoff", False, next_start_s=1.5, restarts=3), need=2)
+    place.answers(status=status(web, state_dir=str(place.state_dir), degraded=["journal: disk full"]))
+    return place
+
+
+def test_openmetrics(running: Place) -> None:
+    code, out, err = running.hasup("metrics")
+    assert (code, err) == (0, "")
+    assert out.endswith("# EOF\n")
+    found = samples(out)
+    assert found["hasup_info", "shop", "0.1.0"] == 1
+    assert found["hasup_troubles",] == 1
+    assert found["hasup_core_restarts_total",] == 0
+    assert found["hasup_journal_size_bytes",] > 0
+    assert found["hasup_program_ready_replicas", "web"] == 1
+    assert found["hasup_program_needed_replicas", "web"] == 2
+    assert found["hasup_replica_state", "backoff", "web", "web.2"] == 1
+    assert found["hasup_replica_state", "running", "web", "web.2"] == 0
+    assert found["hasup_replica_ready", "web", "web.1"] == 1
+    assert found["hasup_replica_next_start_seconds", "web", "web.2"] == 1.5
+    assert ("hasup_replica_next_start_seconds", "web", "web.1") not in found
+    assert found["hasup_replica_cpu_ratio", "web", "web.1"] == pytest.approx(0.001)
+    assert found["hasup_replica_restarts_total", "web", "web.2"] == 3
+
+
+def test_what_the_journal_counted(running: Place) -> None:
+    found = samples(running.hasup("metrics").out)
+    assert found["hasup_replica_run_ends_total", "web", "web.1", "exit-code"] == 1
+    assert found["hasup_replica_run_ends_total", "web", "web.1", "operator"] == 1
+    assert found["hasup_events_total", "core-restarted"] == 1
+    assert found["hasup_events_total", "state"] == 18
+
+
+def test_the_older_format(running: Place) -> None:
+    out = running.hasup("metrics", "--format", "prometheus").out
+    found = samples(out, prometheus)
+    assert found["hasup_replica_restarts_total", "web", "web.2"] == 3
+    promtool = shutil.which("promtool")
+    if promtool:
+        checked = subprocess.run([promtool, "check", "metrics"], input=out, text=True, capture_output=True, timeout=60)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_journal_that_cannot_be_read_is_no_reason_to_say_nothing(running: Place) -> None:
+    for path in running.state_dir.glob("journal.db*"):
+        path.write_bytes(b"no database" * 1000)
+    found = samples(running.hasup("metrics").out)
+    assert found["hasup_program_ready_replicas", "web"] == 1
+
+
+def test_nobody_runs(place: Place) -> None:
+    assert place.hasup("metrics").code == 3
+
+
+def test_without_the_package(running: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
+    monkeypatch.delitem(sys.modules, "hasup.cli.exposition", raising=False)
+    words = "hasup: metrics need the package prometheus-client; install it with: pip install 'hasup[metrics]'\n"
+    assert running.hasup("metrics") == (1, "", words)
