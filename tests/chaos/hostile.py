@@ -56,7 +56,8 @@ def group(controller: str, **settings: str) -> Iterator[Path]:
         yield folder
     finally:
         for pid in (folder / "cgroup.procs").read_text().split():
-            (folder.parent / "cgroup.procs").write_text(pid)
+            with contextlib.suppress(OSError):  # it has ended
+                (folder.parent / "cgroup.procs").write_text(pid)
 
         def removed() -> bool:
             with contextlib.suppress(OSError):

@@ -80,7 +80,7 @@ def test_the_disk_of_the_journal_is_full_for_a_while(hasup):
 def test_the_state_directory_is_read_only_for_a_while(tmp_path):
     """No new file, no rename: what is open is written on, nothing is lost, rotation waits for better times."""
     with of_user(tmp_path) as hasup:
-        hasup.start(TALKER + 'logs.max_size = "2kB"\nlogs.keep = 1000\nlogs.compress = false\n' + QUIET)
+        hasup.start(TALKER + 'logs.max_size = "500B"\nlogs.keep = 1000\nlogs.compress = false\n' + QUIET)
         logs = hasup.state_dir / "logs"
         until(lambda: (logs / "talker.1.log.1").exists(), "rotated")
         for folder in (logs, hasup.state_dir):
@@ -187,6 +187,6 @@ def test_links_beside_a_log_are_not_followed_by_rotation(hasup):
     logs.mkdir(parents=True)
     for suffix in ("new", "1", "gz.tmp"):
         (logs / f"talker.1.log.{suffix}").symlink_to(victim)
-    hasup.start(TALKER + 'logs.max_size = "2kB"\nlogs.keep = 3\n' + QUIET)
+    hasup.start(TALKER + 'logs.max_size = "500B"\nlogs.keep = 3\n' + QUIET)
     until(lambda: (logs / "talker.1.log.3.gz").exists(), "rotated and compressed")
     assert victim.read_text() == "precious"

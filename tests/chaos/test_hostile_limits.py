@@ -80,9 +80,9 @@ def test_no_memory_is_left_for_a_fork(hasup):
 def test_no_descriptors_are_left(hasup):
     """Some replicas can't be started, and say why; what runs is supervised, and operators are answered."""
     hasup.argv = lambda *words: (
-        (["prlimit", "--nofile=60:60"] if words[0] == "start" else []) + Hasup.argv(hasup, *words)
+        (["prlimit", "--nofile=100:100"] if words[0] == "start" else []) + Hasup.argv(hasup, *words)
     )
-    hasup.start(QUIET + "replicas = 30\n", code=1)
+    hasup.start(QUIET + "replicas = 40\n", code=1)
     replicas = hasup.replicas()
     failed = [r for r in replicas.values() if "too many open files" in r["reason"].lower()]
     assert failed, replicas
@@ -110,6 +110,7 @@ def test_the_program_vanishes_and_comes_back(hasup):
     hasup.wait("quiet.1", "back", lambda r: r["ready"])
 
 
+@pytest.mark.long  # tests/e2e/test_crowd.py shows it with three hundred
 def test_five_hundred_children_exit_at_once(hasup):
     hasup.start(QUIET + 'replicas = 500\nlogs = { stdout = "null", stderr = "null" }\n')
     before = {name: replica["pid"] for name, replica in hasup.replicas().items()}
@@ -123,7 +124,7 @@ def test_five_hundred_children_exit_at_once(hasup):
 
 @pytest.mark.parametrize(
     ("programs", "restarts"),
-    [(40, 600), pytest.param(200, 10_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
+    [(40, 400), pytest.param(200, 10_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
 )
 def test_many_crash_loops(hasup, programs, restarts):
     """Bounded by restart_rate; memory stays flat, operators are answered."""
@@ -140,12 +141,17 @@ def test_many_crash_loops(hasup, programs, restarts):
     until(lambda: done() > restarts // 3, "crashes", 300)
     supervisor = hasup.status()["supervisor"]
     parts = {name: supervisor[f"{name}_pid"] for name in ("guardian", "core")}
-    first, began, so_far = {name: resident(pid) for name, pid in parts.items()}, time.monotonic(), done()
+    first = {name: resident(pid) for name, pid in parts.items()}
+    began = time.monotonic()
+    so_far = done()
     until(lambda: done() > restarts, "crashes more", 600)
-    rate = (done() - so_far) / (time.monotonic() - began)
+    count = done() - so_far
+    elapsed = time.monotonic() - began
     second = {name: resident(pid) for name, pid in parts.items()}
-    print(f"\n{done()} restarts, {rate:.0f} a second, own memory in kB at a third {first}, at the end {second}")
-    assert rate < 450, "restart_rate holds, with one burst at the most"
+    print(
+        f"\n{done()} restarts, {count / elapsed:.0f} a second, own memory in kB at a third {first}, at the end {second}"
+    )
+    assert count <= 300 * elapsed + 300, "restart_rate holds, with one burst at the most"
     assert second["guardian"] < first["guardian"] + 2_000
     assert second["core"] < first["core"] * 1.5 + 8_000
     after = hasup.replica("quiet.1")

@@ -10,7 +10,7 @@ from tests.e2e.harness import of_instance, until
 
 pytestmark = pytest.mark.chaos
 
-TEXT = '[programs.web]\ncommand = "sleep 1000"\nreplicas = 5\nready.after = "300ms"\nstop.timeout = "2s"\n'
+TEXT = '[programs.web]\ncommand = "sleep 1000"\nreplicas = 3\nready.after = "200ms"\nstop.timeout = "2s"\n'
 
 
 @pytest.mark.parametrize("kind", [["reload"], ["reload", "web"]], ids=["file", "rolling"])
@@ -25,14 +25,14 @@ def test_it_is_replaced_in_the_middle_of_a_reload(hasup, kind):
     hasup.write(second[: len(second) // 2])  # somebody is writing the next one
     assert "nothing was changed" in hasup.run("reload", code=2).stderr
     os.kill(hasup.status()["supervisor"]["core_pid"], signal.SIGKILL)
-    hasup.write(TEXT.replace("1000", "1002").replace("replicas = 5", "replicas = 4"))
+    hasup.write(TEXT.replace("1000", "1002").replace("replicas = 3", "replicas = 2"))
     until(lambda: hasup.run("reload", code=None).returncode == 0, "the last one is applied")
 
     def commands() -> list[str]:
         found = [command_of(pid) for pid in of_instance(hasup.instance()["instance"])]
         return sorted(command for command in found if command.startswith("sleep"))
 
-    until(lambda: commands() == ["sleep 1002 "] * 4, "four of the last one and nothing else")
-    until(lambda: [r["ready"] for r in hasup.replicas().values()] == [True] * 4, "all ready")
+    until(lambda: commands() == ["sleep 1002 "] * 2, "two of the last one and nothing else")
+    until(lambda: [r["ready"] for r in hasup.replicas().values()] == [True] * 2, "all ready")
     assert hasup.run("diff").stdout == "nothing differs\n"
     under_way.wait(60)
