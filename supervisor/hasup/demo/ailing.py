@@ -71,9 +71,9 @@ def silent() -> None:
 
 
 def slow() -> None:
-    """A server that takes its time for three seconds, and is well again (see :class:`Server`)."""
+    """A server that takes its time for five seconds, and is well again (see :class:`Server`)."""
     Server.pause = 0.4
-    time.sleep(3.0)  # as long as it is ill
+    time.sleep(5.0)  # as long as it is ill
     Server.pause = 0.0
     signal.pause()
 

@@ -26,8 +26,8 @@ _STACK_LINES = 60
 _SHOWN_LINES = 20  # of output, in the journal
 _LOOKS = 3  # kept of one run
 _WRITES = 50  # records written in a second
-_LOOK_S = 0.05  # one look at a replica may take so long
-_LOOKS_S = 0.2  # and all looks in a second, when many hang at once
+_LOOK_S = 0.05  # of processor time for one look at a replica
+_LOOKS_S = 0.2  # and for all looks in a second, when many hang at once
 _DUMP_S = 2.0  # py-spy may take so long, and no more than half of abort.timeout
 _SHORTEST_DUMP_S = 0.1
 _STACK_BEGINS = ("Fatal Python error:", "Traceback (most recent call last):", "Thread 0x")
@@ -72,9 +72,9 @@ class Evidence:
         return found | {"output": record["output"][-_SHOWN_LINES:]}
 
     def _look(self, pid: int) -> dict[str, object]:
-        began = time.monotonic()
+        began = time.thread_time()
         found = look(pid, min(_LOOK_S, self._time_to_look))
-        self._time_to_look -= time.monotonic() - began
+        self._time_to_look -= time.thread_time() - began
         self._count_seconds()
         return found
 

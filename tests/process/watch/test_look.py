@@ -71,7 +71,10 @@ def test_a_socket_in_words():
 
 def test_what_takes_too_long_is_cut_short(parent):
     parent.stdout.readline()
-    assert look(parent.pid, within=-1.0) == {"pid": parent.pid, "cut_short": True}
+    found = look(parent.pid, within=-1.0)
+    assert found["cut_short"] is True
+    assert found["threads"] == 2, "the most important is seen nevertheless"
+    assert not {"open_files", "children", "threads_wait_in"} & set(found)
 
 
 def test_a_process_that_is_gone():
