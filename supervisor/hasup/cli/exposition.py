@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from hasup.cli.errors import Failure
 from hasup.cli.eventlist import JOURNAL_NAME
-from hasup.cli.link import ANSWER_S, ask_again
+from hasup.cli.link import ANSWER_S
+from hasup.control.client import ConnectionLost, ControlClient
 from hasup.journal.reader import Unreadable, read_totals
 from hasup.model.state import State
 
@@ -48,22 +49,34 @@ class Families:
         yield _ends({r["name"]: name for name, r in replicas}, self._totals)
 
 
-def show(config: str | None, form: str) -> int:
-    """Print the metrics of the hasup that runs."""
-    sys.stdout.write(text(config, form))
+def show(directory: str, form: str) -> int:
+    """Print the metrics of the hasup that runs with this state directory."""
+    sys.stdout.write(text(directory, form))
     return 0
 
 
-def text(config: str | None, form: str) -> str:
-    """The metrics, in this format; raises NotRunning and others."""
-    status = ask_again(config, "status", timeout=ANSWER_S)
-    path = os.path.join(status["supervisor"]["state_dir"], JOURNAL_NAME)
+def text(directory: str, form: str) -> str:
+    """The metrics, in this format. Raises NotRunning, ControlError, NoAnswer, ConnectionLost."""
+    status = _status(directory)
+    path = os.path.join(directory, JOURNAL_NAME)
     try:
         families = Families(status, read_totals(path), _size(path))
     except Unreadable:  # the journal's trouble is told elsewhere, and is no reason to know nothing
         families = Families(status, {}, _size(path))
     generate = openmetrics_text if form == "openmetrics" else prometheus_text
     return generate(families).decode()
+
+
+def _status(directory: str) -> Document:
+    """When the core is replaced meanwhile, the next one is asked."""
+    for _ in range(5):
+        try:
+            with ControlClient(directory) as client:
+                answer: Document = client.call("status", timeout=ANSWER_S)
+                return answer
+        except ConnectionLost:
+            continue
+    raise ConnectionLost
 
 
 def _size(path: str) -> int:

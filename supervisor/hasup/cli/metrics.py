@@ -15,12 +15,23 @@ from hasup.cli.options import config_option
     show_default=True,
     help="prometheus: the older text format, for node_exporter's textfile collector.",
 )
-def command(config: str | None, form: str) -> int:
+@click.option("--listen", metavar="HOST:PORT", help="Serve them over HTTP until Ctrl-C, instead of printing them.")
+@click.option("--state-dir", hidden=True)
+def command(config: str | None, form: str, listen: str | None, state_dir: str | None) -> int:
     """Print measurements for Prometheus and others.
 
     States, restarts by result, processor time and memory of each replica, as hasup has them now. Needs the package
     prometheus-client: pip install 'hasup[metrics]'.
     """
+    import os
+
+    from hasup.cli.locate import state_dir as located
+
+    directory = state_dir or located(config, os.environ, os.getcwd())
+    if listen is not None:
+        from hasup.cli.metricsserver import serve
+
+        return serve(directory, listen)
     from hasup.cli.exposition import show
 
-    return show(config, form)
+    return show(directory, form)

@@ -32,6 +32,7 @@ def check(config: Config, written: Written, environ: Mapping[str, str], faults: 
     if not written.programs:
         faults.add(written.root, "there are no programs: write a table such as [programs.web] with a command")
     _names(config, written, faults)
+    _metrics(config.supervisor.metrics, written.root.at("supervisor", "metrics"), faults)
     for name, program in config.programs.items():
         node = written.programs[name]
         _program(program, node, faults)
@@ -44,6 +45,28 @@ def check(config: Config, written: Written, environ: Mapping[str, str], faults: 
     _cycles(config.programs, written.programs, faults)
     _ports(config.programs, written.programs, faults)
     _log_files(config.programs, written.programs, faults)
+
+
+def _metrics(address: str | None, node: Node, faults: Faults) -> None:
+    """Whoever reaches it may read it, so it is for this machine only."""
+    if address is None:
+        return
+    from importlib.util import find_spec
+
+    host, port = readers.address_parts(address)
+    if not _is_loopback(host) or not port.isdigit():
+        faults.add(node, 'expected a port of the loopback, such as "127.0.0.1:9464"')
+    if find_spec("prometheus_client") is None:
+        faults.add(node, "needs the package prometheus-client: pip install 'hasup[metrics]'")
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _names(config: Config, written: Written, faults: Faults) -> None:

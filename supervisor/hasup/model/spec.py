@@ -332,6 +332,9 @@ class SupervisorOptions(Table, frozen=True, kw_only=True):
         int, Option("Most restarts a second over all programs, with as large a burst", minimum=1)
     ] = 1000
     control_group: Annotated[str | None, Option("A group whose members may use the control socket too")] = None
+    metrics: Annotated[
+        str | None, Option("Serve metrics for Prometheus at this HOST:PORT, of the loopback only", "address")
+    ] = None
 
 
 class Config(Table, frozen=True, kw_only=True):

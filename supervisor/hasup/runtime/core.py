@@ -168,7 +168,7 @@ class Core:
         chosen = set(self.supervisor.resolve(only.split())) if only else None
         for name in self.supervisor.replicas:
             program = self.supervisor.spec(name)
-            hasups_own = program.internal and program.owner is None
+            hasups_own = program.internal and program.owner not in self.config.programs
             if hasups_own or (program.autostart if chosen is None else name in chosen):
                 yield name
 

@@ -1,4 +1,4 @@
-"""Programs that hasup adds by itself: a dispatcher for each that listens in proxy mode, and the console."""
+"""Programs that hasup adds by itself: a dispatcher for each that listens in proxy mode, metrics, the console."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from hasup.logs import journald
 from hasup.model.spec import Config, Heartbeat, Listen, Logs, Program, Ready, Restart, Stop
 
 CONSOLE = ":console"
+METRICS = ":metrics"
 _PYTHON = (sys.executable, "-P")  # -P: the working directory is no place to import from
 
 
@@ -21,6 +22,8 @@ def prepare(config: Config, *, python: Sequence[str] = _PYTHON, console: bool = 
     ``console`` adds the printer of the foreground.
     """
     added = [_dispatcher(p, config, python) for p in config.programs.values() if p.listen and p.listen.mode == "proxy"]
+    if config.supervisor.metrics is not None:
+        added.append(_metrics(config, config.supervisor.metrics, python))
     if console:
         added.append(_console(config, python))
     return msgspec.structs.replace(config, programs=config.programs | {program.name: program for program in added})
@@ -78,6 +81,20 @@ def _dispatch_options(name: str, listen: Listen) -> dict[str, object]:
         "connect_timeout": listen.connect_timeout,
         "max_connections": listen.max_connections,
     }
+
+
+def _metrics(config: Config, address: str, python: Sequence[str]) -> Program:
+    directory = config.supervisor.state_dir
+    return Program(
+        name=METRICS,
+        command=(*python, "-m", "hasup", "metrics", "--listen", address, "--state-dir", expand.escape(directory)),
+        directory=directory,
+        ready=Ready(notify=True, timeout=60.0),
+        restart=Restart(policy="always", delay=0.2, max_delay=30.0),
+        logs=Logs(stdout="metrics.log", max_size=1_000_000, keep=1),
+        internal=True,
+        owner=":hasup",  # it serves no program, and goes first when all are stopped
+    )
 
 
 def _console(config: Config, python: Sequence[str]) -> Program:

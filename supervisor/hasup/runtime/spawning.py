@@ -112,7 +112,7 @@ class Spawner:
 
     def _open_socket(self, frame: Frame, slot: str, program: Program) -> None:
         """See to it that the program's listening socket, and the dispatcher's channel, are there."""
-        served = self.config.programs[program.owner] if program.owner else program
+        served = self.config.programs.get(program.owner or "", program)
         listen = served.listen
         if listen is None or (listen.mode == "proxy" and not program.internal):
             return
@@ -137,7 +137,7 @@ class Spawner:
     def _sockets(self, slot: str, program: Program, env: dict[str, str]) -> list[list[object]]:
         """Descriptors from 3 on, and what the environment says of them."""
         if program.owner:
-            served = self.config.programs[program.owner]
+            served = self.config.programs.get(program.owner, program)
             return [] if served.listen is None else [[3, f"listen:{served.name}"], [4, f"dispatch:{slot}:far"]]
         shared = program.listen is not None and program.listen.mode == "share"
         passed = [*([(program.name, f"listen:{program.name}")] if shared else []), *self.kept(slot)]

@@ -1,0 +1,55 @@
+"""``[supervisor] metrics``: scraped while programs and the core die, and gone when it is not wanted any more."""
+
+import os
+import signal
+import urllib.error
+from http.client import HTTPException
+from urllib.request import Request, urlopen
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+
+from tests.e2e.harness import free_port, get, until
+
+WEB = '[programs.web]\ncommand = "sleep 1000"\nready.after = "100ms"\nrestart.delay = "100ms"\n'
+
+
+def scrape(url):
+    """(name, label values) -> value; None while nobody answers."""
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0", "Connection": "close"}
+    try:
+        with urlopen(Request(url, headers=accept), timeout=20) as answer:
+            text = answer.read().decode()
+    except (OSError, HTTPException):
+        return None
+    return {(s.name, *sorted(s.labels.values())): s.value for family in openmetrics(text) for s in family.samples}
+
+
+def test_scraped_through_deaths_and_until_it_is_not_wanted(hasup):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    hasup.start(f'[supervisor]\nmetrics = "127.0.0.1:{port}"\n{WEB}')
+    assert scrape(url)["hasup_replica_state", "running", "web", "web.1"] == 1
+    assert "# TYPE hasup_replica_restarts_total counter" in get(url), "the older format, when not asked otherwise"
+
+    os.kill(hasup.replica("web.1")["pid"], signal.SIGKILL)
+    ends = ("hasup_replica_run_ends_total", "signal", "web", "web.1")
+    until(lambda: (scrape(url) or {}).get(ends) == 1, "the crash is counted")
+    core = hasup.status()["supervisor"]["core_pid"]
+    os.kill(core, signal.SIGKILL)
+    until(lambda: (scrape(url) or {}).get(("hasup_core_restarts_total",)) == 1, "the next core is asked")
+    assert scrape(url)[ends] == 1
+
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        get(f"http://127.0.0.1:{port}/else")
+    assert [p["name"] for p in hasup.status()["programs"]] == ["web"]
+
+    hasup.write(WEB)
+    hasup.run("reload")
+    until(lambda: scrape(url) is None, "nobody listens any more")
+    assert hasup.replica("web.1")["restarts"] == 1, "the program was not touched"
+
+
+def test_an_address_that_others_reach_is_a_fault(hasup):
+    hasup.write(f'[supervisor]\nmetrics = "0.0.0.0:9464"\n{WEB}')
+    assert "expected a port of the loopback" in hasup.run("check", code=2).stderr
