@@ -7,8 +7,7 @@ import subprocess
 import pytest
 
 from tests.e2e.harness import Asking, Hasup, alive, free_port, until
-
-DEMO = "${HASUP_PYTHON} -m hasup.demo.web"
+from tests.e2e.test_real import GUNICORN, SERVERS
 
 
 def proxied(port: int, more: str = "") -> str:
@@ -174,3 +173,43 @@ def test_stopped_in_the_middle(hasup):
     assert reload.wait(60) is not None
     until(lambda: hasup.replicas().keys() == {"web.1", "web.2", "web.3"}, "who stood in has gone")
     assert {r["state"] for r in hasup.replicas().values()} == {"stopped"}
+
+
+# --- programs of other people ---------------------------------------------------------------------------------------
+REAL = {  # server and mode -> the command, and the line by which it is ready: gunicorn loads the program before that
+    ("gunicorn", "proxy"): (f"{GUNICORN} --preload --bind 127.0.0.1:${{PORT}} app:app", "Booting worker"),
+    ("gunicorn", "share"): (f"{GUNICORN} --preload app:app", "Booting worker"),
+    ("uvicorn", "proxy"): (SERVERS["uvicorn"][1], "running on"),
+    ("uvicorn", "share"): (SERVERS["uvicorn"][2], "running on"),
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("server", "mode"), REAL)
+def test_real_servers(hasup, server, mode):
+    pytest.importorskip(server)
+    app, (command, says) = SERVERS[server][0], REAL[server, mode]
+    hasup.write(app, "app.py")
+    port = free_port()
+    own = 'port = "auto"\n' if mode == "proxy" else ""
+    hasup.start(
+        f'[programs.app]\ncommand = "{command}"\nreplicas = 2\nready.log = "{says}"\nrestart.delay = "2s"\n{own}'
+        f'listen = {{ address = "127.0.0.1:{port}", mode = "{mode}" }}\n'
+    )
+    before = pids(hasup)
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        client.more()
+        hasup.run("reload", "app")
+        client.more()
+        after = pids(hasup)
+        hasup.write("raise SystemExit(3)\n", "app.py")
+        assert "app.3 did not become ready" in hasup.run("reload", "app", code=1).stderr
+        client.more()
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in before)
+    assert pids(hasup) == after
+    if (server, mode) == ("uvicorn", "share"):  # at its end it closes a connection whose request is still on its way
+        assert len(client.failures) <= 3
+        assert not [failure for failure in client.failures if "refused" in failure]
+    else:
+        assert client.failures == []
