@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+import time
 
 import msgspec
 
@@ -21,6 +22,7 @@ from hasup.runtime.core import Core
 from hasup.runtime.link import GuardianLink
 from hasup.runtime.snapshot import Snapshot
 
+_DYING_S = 2.0
 _KEPT = ("HASUP_GUARDIAN_FD", "HASUP_LOCK_FD")
 
 
@@ -33,7 +35,6 @@ class Process:
         self.dismissed = False
         self.parked = False
         self._before = before  # what this one stands by for; kept, since its objects own numbers that are used again
-        self._guardian = os.getppid()
         self._snapshot = Snapshot()
         self._link = GuardianLink(self.loop, int(os.environ["HASUP_GUARDIAN_FD"]), self._hear, self._gone)
 
@@ -74,9 +75,18 @@ class Process:
             self.core.journal.close(2.0)
         elif self.core is None and self._before is not None and self._before.core is not None:
             self._stop_everything(self._before.core)  # the core that is being tried may not have come so far
-        elif self.core is None and os.getppid() != self._guardian:  # it died before it had said what there is
+        elif self.core is None and self._is_orphan():  # it died before it had said what there is
             end_leftovers(os.environ["HASUP_INSTANCE"])
         self.loop.stop()
+
+    def _is_orphan(self) -> bool:
+        """Whether the guardian died, rather than only hung up. Its descriptors close a moment before its children
+        have another parent.
+        """
+        deadline = self.loop.now() + _DYING_S
+        while os.getppid() == self._link.peer_pid and self.loop.now() < deadline:
+            time.sleep(0.01)  # there is nothing else to do, and nothing to wait on but time
+        return os.getppid() != self._link.peer_pid
 
     def _stop_everything(self, core: Core) -> int:
         pairs = [(replica, core.supervisor.spec(name)) for name, replica in core.supervisor.replicas.items()]

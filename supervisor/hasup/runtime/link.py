@@ -7,6 +7,7 @@ dies simply did not happen, since state and orders travel together.
 import array
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
@@ -74,6 +75,7 @@ class GuardianLink:
     ) -> None:
         self._loop = loop
         self._socket = socket.socket(fileno=fd)
+        self.peer_pid: int = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_FRAME)
         self._on_event = on_event
