@@ -28,10 +28,13 @@ def changed_config(chance: random.Random, config: spec.Config) -> spec.Config:
     programs = dict(config.programs)
     name = chance.choice(NAMES)
     needed = any(name in program.depends_on for program in programs.values())
+    drawn = _program(chance, name, {other: p for other, p in programs.items() if other < name})
+    if needed:  # nobody can wait for what has a schedule
+        drawn = replace(drawn, schedule=None)
     if name in programs and not needed and len(programs) > 1 and chance.random() < 0.4:
         del programs[name]
     else:
-        programs[name] = _program(chance, name, {other: p for other, p in programs.items() if other < name})
+        programs[name] = drawn
     groups = {
         known.name: replace(known, programs=tuple(member for member in known.programs if member in programs))
         for known in config.groups.values()
@@ -40,6 +43,8 @@ def changed_config(chance: random.Random, config: spec.Config) -> spec.Config:
 
 
 def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program]) -> spec.Program:
+    task = chance.random() < 0.2
+    schedule = chance.choice([None, "7", "30", "100"]) if task else None
     return spec.Program(
         name=name,
         command=("x", chance.choice("123")),
@@ -47,10 +52,15 @@ def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program])
         listen=_listen(chance),
         reload=spec.Reload(max_unavailable=chance.choice([0, 0, 1, 2]), rollback=chance.random() < 0.7),
         replicas=chance.choice([0, 1, 1, 1, 2, 3]),
-        kind="task" if chance.random() < 0.15 else "service",
-        essential=chance.random() < 0.04,
+        kind="task" if task else "service",
+        schedule=schedule,
+        essential=chance.random() < 0.04 and not schedule,
         need=chance.choice([1, 1, 2]),
-        depends_on={other.name: _dependency(chance, other) for other in earlier.values() if chance.random() < 0.3},
+        depends_on={
+            other.name: _dependency(chance, other)
+            for other in earlier.values()
+            if chance.random() < 0.3 and not other.schedule
+        },
         restart=_restart(chance),
         ready=_ready(chance),
         heartbeat=spec.Heartbeat(timeout=2.0) if chance.random() < 0.3 else None,

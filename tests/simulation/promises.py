@@ -22,7 +22,13 @@ AT_REST = {State.STOPPED, State.COMPLETED, State.FAILED}
 BEFORE_REST = {State.STARTING, State.RUNNING}
 _NO_FAILURE = {Result.SUCCESS, Result.OPERATOR, Result.RELOAD}
 _UNTOLD: dict[str, None] = {"heartbeat_due": None, "extend_until": None}  # signs of life are awaited afresh
+LATE_S = 60.0
 _DECODER = msgspec.json.Decoder(Replica)
+
+
+def _idles(r: Replica) -> bool:
+    """Whether it waits for its schedule."""
+    return r.state is State.WAITING and r.run_due is not None and r.deadline == r.run_due
 
 
 class Promises:
@@ -56,18 +62,23 @@ class Promises:
         changed = [r for name, r in core.replicas.items() if before.get(name) is not r]
         self._changes(before, actions)
         self._blobs(changed, blobs)
+        for known in core.replicas.values():
+            self._scheduled(known, event)
         for known in changed:
             self._state(known)
             old = before.get(known.name)
             if old is not None:
                 self._restart(old, known, event)
                 self._recovers(old, known, actions)
+                self._on_time(old, known, event)
         self._obeyed(event, before)
         self._rolls.after(before, actions)
         self._groups(before, changed, actions)
         self._order_of_stops(event, actions)
         due = core.next_deadline()
-        every = [at for r in core.replicas.values() for at in (r.deadline, r.heartbeat_due) if at is not None]
+        every = [
+            at for r in core.replicas.values() for at in (r.deadline, r.heartbeat_due, r.run_due) if at is not None
+        ]
         check(due == min(every, default=None), "P3: the next deadline is the earliest of all")
 
     def _changes(self, before: dict[str, Replica], actions: Iterable[act.Action]) -> None:
@@ -121,7 +132,9 @@ class Promises:
                 check(r.heartbeat_due is not None, f"P6: {name} has a heartbeat that nobody awaits")
         elif r.state is State.WAITING:
             check(r.pid is None and r.tree_empty, f"P3: {name} waits, but lives")
-            if r.deadline is None and not self.world.core.stopping:
+            if r.deadline is not None:
+                check(r.admitted or r.deadline == r.run_due, f"P3: {name} waits for no time that is known")
+            elif not self.world.core.stopping:
                 check(self._unmet(self._target(r)), f"P3: {name} waits for nothing")
         else:
             check(r.deadline is not None or r.clearing or r.hook, f"P3: {name} is {r.state}, with no timer")
@@ -214,6 +227,30 @@ class Promises:
         if getattr(program.hooks, first):
             check(hooks == [first] and new.hook == first, f"hooks: {new.name} starts with {hooks}, not {first}")
 
+    def _on_time(self, old: Replica, new: Replica, event: ev.Event) -> None:
+        """What waits for its schedule runs at its time, or when somebody wants it to."""
+        if _idles(old) and new.generation > old.generation:
+            on_time = old.run_due is not None and 0 <= self.world.now - old.run_due <= LATE_S
+            wanted = isinstance(event, ev.Restart) or (isinstance(event, ev.Start) and event.at_once)
+            check(on_time or wanted or type(event).__name__ == "Reload", f"schedules: {new.name} is started by {event}")
+
+    def _scheduled(self, r: Replica, event: ev.Event) -> None:
+        """The next run is one that the schedule knows of, and is to come."""
+        schedule, world = self.world.core.spec(r.name).schedule, self.world
+        if r.index > world.core.spec(r.name).replicas:
+            return
+        check((r.run_at is not None) <= (schedule is not None), f"schedules: {r.name} has none, and a run to come")
+        check((r.run_at is None) == (r.run_due is None), f"schedules: {r.name} has half a time")
+        check(r.run_at is None or r.state not in AT_REST, f"schedules: {r.name} is {r.state}, with a run to come")
+        if r.run_at is None or r.run_due is None or schedule is None:
+            return
+        check(r.run_at % float(schedule) == 0, f"schedules: {r.name} runs at {r.run_at}, not every {schedule} s")
+        check(abs(r.run_due + world.offset - r.run_at) < 1e-3, f"schedules: {r.name} goes by a clock that was set")
+        if isinstance(event, ev.Due):
+            check(r.run_due > world.now, f"schedules: the time of {r.name} is over, and nothing came of it")
+        most = float(schedule) + 3 * 3600 + LATE_S
+        check(r.run_due <= world.now + most, f"schedules: {r.name} runs only in {r.run_due - world.now} s")
+
     def reconfigured(self) -> None:
         """Restarts under other rules do not count."""
         self._restarts.clear()
@@ -237,7 +274,8 @@ class Promises:
             case ev.Start(slots) if not core.stopping:
                 for slot in self._with_a_place(slots):
                     check(core.replicas[slot].wanted, f"a start of {slot} is obeyed")
-                    if slot in before and not before[slot].wanted:
+                    waits = core.spec(slot).schedule is not None and not event.at_once
+                    if slot in before and not before[slot].wanted and not waits:
                         self._asked[slot] = before[slot].generation
             case ev.Restart(slots) if not core.stopping:
                 for slot in self._with_a_place(slots):
@@ -396,6 +434,8 @@ class Promises:
         core = self.world.core
         if r.state is not State.WAITING:
             return False
+        if _idles(r):
+            return True
         for name in self._unmet(self._target(r)):
             others = [o for o in core.replicas.values() if o.program == name]
             if all(o.state in AT_REST or o.ready or self._excused(o) for o in others):

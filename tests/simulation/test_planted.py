@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, roster, signs, wishes
+from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, roster, schedule, signs, wishes
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
@@ -264,6 +264,32 @@ def nobody_recovers(patch):
     patch.setattr(hooks, "first_gate", lambda program, known: hooks.next_gate(program, "before_restart"))
 
 
+def runs_overlap(patch):
+    def eager(due, step):
+        idle = schedule.idles(step.replica)
+        due(step)
+        if not idle and step.replica.state is State.RUNNING:
+            step.set(state=State.WAITING, deadline=None)
+
+    wrap(patch, schedule, "_due", eager)
+
+
+def the_schedule_is_forgotten_after_a_run(patch):
+    patch.setattr(schedule, "go_on", lambda step: None)
+
+
+def the_wall_clock_is_not_looked_at(patch):
+    patch.setattr(schedule, "clock_set", lambda step: None)
+
+
+def what_was_missed_is_made_up_for(patch):
+    patch.setattr(schedule, "LATE_S", 1e9)
+
+
+def runs_at_any_time(patch):
+    patch.setattr(schedule, "idles", lambda known: False)
+
+
 def events_are_lost(patch):
     def lossy(handle, self, event, now):
         return [] if isinstance(event, ev.Emptied) else handle(self, event, now)
@@ -314,7 +340,8 @@ PLANTED = [
     hooks_gate_nothing, hooks_that_fail_are_taken_for_success, old_hooks_are_believed, hooks_have_no_timer,
     a_stop_leaves_the_hook_alone, nobody_recovers, too_many_are_replaced_at_once,
     going_back_ends_what_was_never_replaced, the_old_configuration_is_forgotten,
-    a_new_core_forgets_a_reload, a_reload_does_not_get_on,
+    a_new_core_forgets_a_reload, a_reload_does_not_get_on, runs_overlap, the_schedule_is_forgotten_after_a_run,
+    the_wall_clock_is_not_looked_at, what_was_missed_is_made_up_for, runs_at_any_time,
 ]  # fmt: skip
 
 

@@ -32,6 +32,16 @@ class Reload(ev.Event, frozen=True):
     """Not an event of the core's: it goes over to another configuration."""
 
 
+class Every:
+    """A calendar: schedule "7" is every seven seconds of the wall clock."""
+
+    def following(self, schedule: str, after: float) -> float:
+        return (after // float(schedule) + 1) * float(schedule)
+
+    def shown(self, at: float) -> str:
+        return f"{at:g}"
+
+
 class World:
     """One history."""
 
@@ -40,6 +50,7 @@ class World:
         self.config = random_config(chance)
         self.programs: dict[tuple[str, int], Program] = {}  # slot and generation -> what it was started as
         self.now = 100.0
+        self.offset = 1e6  # of the wall clock
         self.guardian = Guardian(lambda: self.now, self.later, self._send, self._draw, self._draw_hook, self._born)
         self.untold: set[tuple[str, int]] = set()  # those that another configuration did not get to
         self.blobs: dict[str, str] = {}
@@ -55,12 +66,13 @@ class World:
         self._epoch = 0  # which core
         self.outbox: deque[ev.Event] = deque()  # news under way to the core
         self._outbox_at = 0.0
-        self.core = Supervisor(self.config, seed=self._seed)
+        self.core = Supervisor(self.config, seed=self._seed, calendar=Every())
         self.promises = Promises(self)
 
     # --- running ----------------------------------------------------------------------------------------------------
     def run(self, steps: int = STEPS) -> None:
         """Operators and fate do what they like; then all is well; then everything is stopped."""
+        self.tell(ev.WallClock(self.offset))
         self.tell(ev.Start(tuple(self.core.replicas), by="hasup"))
         for _ in range(steps):
             if self.ended is not None:
@@ -131,7 +143,7 @@ class World:
         return (self.chance.choice(slots),)
 
     def _start(self) -> None:
-        self.tell(ev.Start(self._slots()))
+        self.tell(ev.Start(self._slots(), at_once=self.chance.random() < 0.5))
 
     def _stop(self) -> None:
         self.tell(ev.Stop(self._slots()))
@@ -191,6 +203,11 @@ class World:
             all(r.heartbeat_due is None or r.heartbeat_due > self.now for r in self.core.replicas.values()),
             "P11: after a stall heartbeats get grace",
         )
+
+    def _set_clock(self) -> None:
+        """Somebody sets the wall clock."""
+        self.offset += self.chance.choice([-1e5, -7200.0, -30.0, -0.5, 0.5, 30.0, 90.0, 7200.0, 1e5])
+        self.tell(ev.WallClock(self.offset))
 
     def _message(self) -> None:
         """A child says something through its NOTIFY_SOCKET."""
@@ -318,11 +335,12 @@ class World:
         """Another core takes over from blobs and the guardian's facts."""
         self.down = False
         self.trail.append((self.now, "a new core"))
-        self.core = Supervisor(self.config, seed=self._seed)
+        self.core = Supervisor(self.config, seed=self._seed, calendar=Every())
         fresh = [slot for slot in self.core.replicas if slot not in self.blobs]
         if "" in self.blobs:
             self.core.restore(self.blobs, self.now)
         self.promises.restored()
+        self.tell(ev.WallClock(self.offset))
         snapshot = {name: self.guardian.news(name) for name in self.guardian.slots}
         for name, news in snapshot.items():
             if name not in self.core.replicas and name in self.guardian.slots:
@@ -441,6 +459,6 @@ class World:
 _DEEDS: tuple[Callable[[World], None], ...] = (
     World._pass_time, World._start, World._stop, World._restart, World._roll, World._scale, World._shut_down,
     World._kill_child, World._kill_core, World._tell_twice, World._stall, World._message,
-    World._reload,
+    World._reload, World._set_clock,
 )  # fmt: skip
-_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5, 3)
+_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5, 3, 2)

@@ -174,7 +174,7 @@ def _note(replica: Document) -> str:
     """What is worth a line of its own: why it does not simply run, and what happens next."""
     parts = []
     well = replica["state"] in ("running", "completed") and (replica["ready"] or replica["state"] == "completed")
-    waits = replica["next_start_s"] is not None
+    waits = replica["next_start_s"] is not None and replica["state"] != "waiting"  # which says its time itself
     if not well or replica["degraded"]:
         parts.append(_PLANNED.sub("", replica["reason"]) if waits else replica["reason"])
     if waits:

@@ -92,6 +92,13 @@ def _program(program: Program, node: Node, faults: Faults) -> None:
         faults.add(node.at("need"), f"is more than there are replicas ({program.replicas})")
     if program.schedule is not None and program.kind != "task":
         faults.add(node.at("schedule"), 'only a task has a schedule: write kind = "task"')
+    if program.schedule is not None and program.policy == "always":
+        place = node.at("restart", "policy") if node.has("restart", "policy") else node.at("restart")
+        faults.add(place, "restarts at once what has a schedule: write on-failure or never")
+    if program.schedule is not None and program.essential:
+        faults.add(
+            node.at("essential"), 'a task with a schedule never ends for good: use restart.on_limit = "shutdown"'
+        )
     if program.restart.max_delay < program.restart.delay:
         place = node.at("restart", "delay" if node.has("restart", "delay") else "max_delay")
         longest = units.duration_text(program.restart.max_delay)
@@ -148,6 +155,8 @@ def _dependencies(
         place = node.at("depends_on", name)
         if name not in written:
             faults.add(place, f"there is no program {name}", nearest(name, written))
+        elif name in programs and programs[name].schedule is not None:
+            faults.add(place, f"would wait for ever: {name} runs on a schedule, and is never done")
         elif name in programs and dependency.condition == "completed" and programs[name].policy == "always":
             faults.add(place, f'would wait for ever: {name} is always restarted, so it is never "completed"')
 

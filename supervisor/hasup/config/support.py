@@ -6,7 +6,7 @@ from hasup.config.describe import described
 from hasup.config.node import Faults, Node
 from hasup.model.spec import Table
 
-PROGRAM: Final[tuple[str, ...]] = ("schedule",)
+PROGRAM: Final[tuple[str, ...]] = ()
 GROUP: Final[tuple[str, ...]] = ()
 
 

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from hasup.core import rolling, rolls, signs, wishes
+from hasup.core import rolling, rolls, schedule, signs, wishes
 from hasup.core.diff import Difference, difference
 from hasup.core.fates import stop_beyond
 from hasup.core.step import Step
@@ -46,6 +46,7 @@ def apply(turn: Turn, config: Config, by: str) -> Difference:
             roster.own.scale.pop(name, None)
         elif name in roster.own.scale:
             programs[name] = replace(programs[name], replicas=roster.own.scale[name])
+    places = {name: roster.programs[name].replicas for name in before}
     roster.configure(config, programs)
     roster.remember()
     for name in found.removed:
@@ -55,7 +56,7 @@ def apply(turn: Turn, config: Config, by: str) -> Difference:
         if name in rolled:
             rolls.begin_changed(turn, name, before[name], by)
         else:
-            _carry_over(turn, name, added=name in found.added, restarted=name in found.restarted())
+            _carry_over(turn, name, places.get(name, 0), restarted=name in found.restarted())
     roster.wake.update(dict.fromkeys(programs))
     return found
 
@@ -72,22 +73,24 @@ def _can_roll(turn: Turn, found: Difference, old: Program, new: Program) -> bool
     return services and old.listen == new.listen and any(r.ready and rolling.counts(r) for r in roster.of(old.name))
 
 
-def _carry_over(turn: Turn, name: str, *, added: bool, restarted: bool) -> None:
+def _carry_over(turn: Turn, name: str, places: int, *, restarted: bool) -> None:
+    """It had ``places`` for replicas: what was beyond these is on its way out, and comes back like a new one."""
     roster = turn.roster
     if restarted:
         rolls.forget(turn, name)
     program = roster.programs[name]
-    there = [] if added else roster.of(name)
+    there = [known for known in roster.of(name) if known.index <= places]
     wanted = any(known.wanted for known in there) if there else program.autostart
-    fresh = roster.resize(name, program.replicas)
+    roster.resize(name, program.replicas)
     stop_beyond(turn, name, program.replicas, "stopped: the configuration wants fewer")
     for known in roster.of(name):
-        if wanted and (known.name in fresh or added):
-            turn.step(known.name, lambda step: wishes.start(step, "hasup reload"))
-        elif restarted and known.wanted:
+        if restarted and known.wanted and not schedule.idles(known):
             turn.step(known.name, _replace)
+        elif wanted and known.index > places:
+            turn.step(known.name, lambda step: wishes.start(step, "hasup reload"))
         else:
             turn.step(known.name, signs.unprobed)
+        turn.step(known.name, schedule.changed)
 
 
 def _replace(step: Step) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hasup.core import groups, replica, wishes
+from hasup.core import groups, replica, schedule, wishes
 from hasup.core.transitions import AT_REST
 from hasup.core.turn import Turn
 from hasup.model.actions import Forget
@@ -20,6 +20,9 @@ def changed(turn: Turn, name: str) -> None:
             if waiting.state is State.WAITING and waiting.deadline is None and waiting.wanted:
                 turn.step(waiting.name, lambda step: replica.launch(step, "what it waited for is there"))
     program = roster.programs.get(name)
+    if program is not None and program.schedule is not None:
+        for known in roster.of(name):
+            turn.step(known.name, schedule.go_on)
     if program is not None and program.owner in roster.programs and roster.drains(program.owner) is None:
         _stop_served(turn, program.owner, name)
     _remove_surplus(turn, name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from hasup.core import schedule
 from hasup.model.spec import Dependency, Program
 from hasup.model.state import Replica, State
 
@@ -41,7 +42,9 @@ class Plan:
     def is_settled(self, replica: Replica) -> bool:
         """Whether it is as it was wanted, or had its first start; what waits in vain is as far as it gets by itself."""
         if replica.state is State.WAITING and replica.wanted:
-            return replica.deadline is None and self._in_vain(self._programs[replica.program])
+            return schedule.idles(replica) or (
+                replica.deadline is None and self._in_vain(self._programs[replica.program])
+            )
         return replica.settled or not replica.wanted
 
     def _in_vain(self, program: Program) -> bool:

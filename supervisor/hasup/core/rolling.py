@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec.structs import replace
 
+from hasup.core import schedule
 from hasup.core.transitions import AT_REST
 from hasup.model.spec import Program
 from hasup.model.state import Replica, State
@@ -107,7 +108,7 @@ def progress(known: Replica | None, generation: int) -> str:
     """
     if known is None or not known.wanted:
         return "done"  # stopped or scaled away meanwhile: that was somebody's wish
-    if known.state is State.COMPLETED:
+    if known.state is State.COMPLETED or schedule.idles(known):
         return "done"  # a task needs no replacing
     if known.state is State.FAILED:
         return "failed"

@@ -10,6 +10,7 @@ from hasup.core.plan import Plan
 from hasup.core.rate import Rate
 from hasup.core.restore import decode
 from hasup.core.rolling import Rolling, for_standing_in, other
+from hasup.core.step import Calendar
 from hasup.core.transitions import AT_REST
 from hasup.model.spec import Config, Program
 from hasup.model.state import Replica
@@ -33,8 +34,10 @@ class Own(msgspec.Struct, omit_defaults=True):
 class Roster:
     """The replicas of a configuration. Every change goes through :meth:`put`."""
 
-    def __init__(self, config: Config, seed: int) -> None:
+    def __init__(self, config: Config, seed: int, calendar: Calendar) -> None:
         self.seed = seed
+        self.calendar = calendar
+        self.offset = 0.0  # of the wall clock from the monotonic one
         self.own = Own()
         self.replicas: dict[str, Replica] = {}
         self.deadlines = Deadlines(lambda slot: earliest(self.replicas.get(slot)))
@@ -210,9 +213,12 @@ def earliest(known: Replica | None) -> float | None:
     """When a replica must be looked at next."""
     if known is None:
         return None
-    if known.heartbeat_due is None or (known.deadline is not None and known.deadline < known.heartbeat_due):
-        return known.deadline
-    return known.heartbeat_due
+    due = known.deadline
+    if known.heartbeat_due is not None and (due is None or known.heartbeat_due < due):
+        due = known.heartbeat_due
+    if known.run_due is not None and (due is None or known.run_due < due):
+        due = known.run_due
+    return due
 
 
 def _matters_to_others(before: Replica, after: Replica) -> bool:

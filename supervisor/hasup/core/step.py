@@ -1,7 +1,8 @@
 """One decision on one replica: the state before, what is done to it, and the actions that follow."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -12,11 +13,35 @@ from hasup.model.spec import Program
 from hasup.model.state import Replica, State
 
 
+class Calendar(Protocol):
+    """What a schedule means in local time. Times are seconds since the epoch."""
+
+    def following(self, schedule: str, after: float, /) -> float:
+        """The first time of ``schedule`` that is later than ``after``."""
+
+    def shown(self, at: float, /) -> str:
+        """A time in words."""
+
+
+class NoCalendar:
+    """For those who have no schedules."""
+
+    def following(self, _schedule: str, _after: float) -> float:
+        """It never comes."""
+        return math.inf
+
+    def shown(self, _at: float) -> str:
+        """The only time there is."""
+        return "never"
+
+
 class Step:
     """Collects the new state and the actions of one event on one replica.
 
     ``chance`` draws the jitter; ``blocked`` tells what it would have to wait for (in words) if it were to start now.
-    Both are asked only where they matter. ``ending`` is set while hasup stops everything: then nothing is started.
+    Both are asked only where they matter. ``offset`` is what the wall clock is ahead of the monotonic one; it matters
+    to what runs on a schedule, and to nothing else. ``ending`` is set while hasup stops everything: then nothing is
+    started.
     """
 
     def __init__(
@@ -29,6 +54,8 @@ class Step:
         chance: Callable[[], float],
         blocked: Callable[[], str | None],
         ending: bool,
+        calendar: Calendar,
+        offset: float,
     ) -> None:
         self.replica = replica
         self.program = program  # what it runs
@@ -37,11 +64,18 @@ class Step:
         self.chance = chance
         self.blocked = blocked
         self.ending = ending
+        self.calendar = calendar
+        self.offset = offset
         self.actions: list[Action] = []
         self.wants_turn = False  # it would spawn now: the supervisor says when it may
         self.shutdown: str | None = None  # hasup must stop everything, for this reason
         self.failed = False  # it failed, and will be restarted: its groups count that
         self.restarted = False  # it is being restarted: others may want to be restarted with it
+
+    @property
+    def wall(self) -> float:
+        """What the wall clock says, in seconds since the epoch."""
+        return self.now + self.offset
 
     def set(self, **changes: Any) -> None:
         """Change facts without leaving the state."""
@@ -63,6 +97,9 @@ class Step:
             changes.setdefault("degraded", False)
         if state in (State.STOPPED, State.COMPLETED):
             changes.setdefault("recover", False)
+        if state is State.STOPPED:
+            changes.setdefault("run_at", None)
+            changes.setdefault("run_due", None)
         self.set(state=state, reason=reason, since=self.now, deadline=deadline, **changes)
         self.tell(event, reason, old)
 

@@ -6,10 +6,11 @@ Deterministic and without effects: events and times in, actions out. The runtime
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hasup.core import changing, fates, limits, names, replica, rolls, signs, wishes
+from hasup.core import changing, fates, limits, names, replica, rolls, schedule, signs, wishes
 from hasup.core.diff import Difference
 from hasup.core.ending import Ending
 from hasup.core.roster import Roster
+from hasup.core.step import Calendar, NoCalendar
 from hasup.core.turn import Apply, Turn
 from hasup.model import events as ev
 from hasup.model.actions import Action
@@ -23,8 +24,8 @@ _STAGGERED = frozenset(limits.RESULTS.values())
 class Supervisor:
     """All replicas of a configuration and the decisions on them."""
 
-    def __init__(self, config: Config, *, seed: int) -> None:
-        self._roster = Roster(config, seed)
+    def __init__(self, config: Config, *, seed: int, calendar: Calendar | None = None) -> None:
+        self._roster = Roster(config, seed, calendar or NoCalendar())
         self._ending = Ending(self._roster)
         self._restored: float | None = None  # took over at this time, and had no event yet
 
@@ -123,6 +124,8 @@ class Supervisor:
             self._beat(event.slot, now)
             return []
         self._restored = None
+        if isinstance(event, ev.WallClock):
+            self._roster.offset = event.offset
         turn = Turn(self._roster, now)
         for slot, apply in self._routes(event, now):
             turn.step(slot, apply)
@@ -173,11 +176,15 @@ class Supervisor:
             case ev.Stuck(slot):
                 return self._known((slot,), lambda step: replica.stuck(step, event))
             case ev.Due():
-                return self._known(self._roster.deadlines.take_over(now), replica.due)
+                return self._known(self._roster.deadlines.take_over(now), schedule.look)
+            case ev.WallClock():
+                return self._known(self.replicas, schedule.clock_set)
             case ev.Stalled(seconds):
                 return self._known(self.replicas, lambda step: replica.grace(step, seconds))
-            case ev.Start(slots, by):
-                return self._known(self._with_needed(self._staying(slots)), lambda step: wishes.start(step, by))
+            case ev.Start(slots, by, at_once):
+                return self._known(
+                    self._with_needed(self._staying(slots)), lambda step: wishes.start(step, by, at_once=at_once)
+                )
             case ev.Restart(slots, by):
                 return self._known(self._staying(slots), lambda step: wishes.restart_now(step, f"restarted by {by}"))
             case _:

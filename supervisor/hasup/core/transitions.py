@@ -12,7 +12,7 @@ MOVES: dict[State, dict[State, str]] = {
         _S.WAITING: "start, but something is not there yet",
     },
     _S.WAITING: {
-        _S.STARTING: "what it waited for is there",
+        _S.STARTING: "what it waited for is there, its time has come, or start",
         _S.STOPPED: "stop",
         _S.FAILED: "its group gave up",
     },
@@ -55,8 +55,8 @@ MOVES: dict[State, dict[State, str]] = {
         _S.COMPLETED: "nothing is left, and must not be restarted",
         _S.FAILED: "nothing is left, and gave up",
     },
-    _S.COMPLETED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop"},
-    _S.FAILED: {_S.STARTING: "start", _S.WAITING: "start", _S.STOPPED: "stop"},
+    _S.COMPLETED: {_S.STARTING: "start", _S.WAITING: "start, or it has a schedule", _S.STOPPED: "stop"},
+    _S.FAILED: {_S.STARTING: "start", _S.WAITING: "start, or it has a schedule", _S.STOPPED: "stop"},
 }
 
 

@@ -35,6 +35,8 @@ class Turn:
             chance=lambda: jitter(roster.seed, slot, before.generation),
             blocked=lambda: roster.plan.blocked(roster.programs[before.program]),
             ending=roster.own.ending is not None,
+            calendar=roster.calendar,
+            offset=roster.offset,
         )
         apply(step)
         if step.wants_turn:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from hasup.core.replica import ask_to_end, for_good, gave_up, is_clear, launch
+from hasup.core import schedule
+from hasup.core.replica import ask_to_end, for_good, gave_up, is_clear
 from hasup.core.step import Step
 from hasup.core.transitions import AT_REST
 from hasup.model.state import Result, State
@@ -10,10 +11,13 @@ from hasup.model.state import Result, State
 _S = State
 
 
-def start(step: Step, by: str) -> None:
-    """Want it. What waits for a delay starts at once."""
+def start(step: Step, by: str, *, at_once: bool = False) -> None:
+    """Want it. What waits for a delay starts at once; what has a schedule waits for that, unless ``at_once``."""
     replica = step.replica
     if step.ending:
+        return
+    if step.program.schedule is not None and not at_once and (replica.state in AT_REST or schedule.idles(replica)):
+        _await_schedule(step)
         return
     if replica.state in AT_REST or replica.state in (_S.BACKOFF, _S.WAITING):
         _begin(step, f"started by {by}")
@@ -25,13 +29,20 @@ def start(step: Step, by: str) -> None:
         step.set(wanted=True)
 
 
+def _await_schedule(step: Step) -> None:
+    step.set(wanted=True)
+    if step.replica.state in AT_REST:
+        step.set(history=())
+        schedule.arm(step)
+
+
 def _begin(step: Step, why: str) -> None:
     """What is at rest begins anew, with a fresh budget; what is about to start does so at once, or in its turn."""
     step.set(wanted=True, failures=0, settled=False)
     if step.replica.state in AT_REST:
         step.set(history=())
     if not step.replica.admitted:
-        launch(step, why)
+        schedule.begin(step, why)
 
 
 def stop(step: Step, why: str, *, gently: bool = False) -> None:

@@ -131,6 +131,15 @@ class Due(Event, frozen=True):
     """A deadline is over: look at every slot that has one."""
 
 
+class WallClock(Event, frozen=True):
+    """What the wall clock (seconds since the epoch) is ahead of the monotonic one: at first, and when it was set.
+
+    Only schedules go by it.
+    """
+
+    offset: float
+
+
 class Stalled(Event, frozen=True):
     """The loop (or the whole machine) did not run for so long: signs of life get that much grace."""
 
@@ -143,6 +152,7 @@ class Start(Event, frozen=True):
 
     slots: tuple[str, ...]
     by: str = "operator"
+    at_once: bool = False  # what has a schedule does not wait for it
 
 
 class Stop(Event, frozen=True):

@@ -266,7 +266,9 @@ class Program(Table, frozen=True, kw_only=True):
     ] = None
     autostart: Annotated[bool, Option("Start it together with hasup")] = True
     kind: Annotated[Literal["service", "task"], Option("service: keeps running; task: runs to completion")] = "service"
-    schedule: Annotated[str | None, Option("When a task runs, as five cron fields", "schedule")] = None
+    schedule: Annotated[
+        str | None, Option("When a task runs, as five cron fields in local time: see how-to/schedules.md", "schedule")
+    ] = None
     essential: Annotated[bool, Option("When it ends for good, hasup stops everything and exits non-zero")] = False
     depends_on: Annotated[
         dict[str, Dependency], Option("Programs that must be there first: a list (ready), or a table of conditions")

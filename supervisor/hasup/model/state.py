@@ -1,5 +1,5 @@
 """What hasup knows of a replica. Times are seconds on the monotonic clock, which goes on across a restart of the
-core (it counts from the machine's boot); wall-clock times (``*_at``) are only ever shown, never compared.
+core (it counts from the machine's boot). Wall-clock times are only ever shown, but for ``run_at`` of a schedule.
 """
 
 from enum import StrEnum
@@ -98,6 +98,8 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     admitted: bool = False  # it has had its turn under restart_rate, which comes at the deadline
     hook: str | None = None  # the hook that runs before its start; while it is being ended, too
     recover: bool = False  # it failed, and before_restart has not run since
+    run_at: float | None = None  # on a schedule: when the next run is due, in seconds since the epoch
+    run_due: float | None = None  # the same on the monotonic clock, as long as nobody sets the wall clock
     settled: bool = False  # was ready, completed or failed its first start since it was wanted (start -d)
 
     @property

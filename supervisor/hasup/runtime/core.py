@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hasup.config import expand
+from hasup.config import cron, expand
 from hasup.core import Supervisor
 from hasup.core.diff import Difference
 from hasup.journal import Journal
@@ -42,6 +42,7 @@ from hasup.runtime.spawning import Spawner
 from hasup.runtime.statusdoc import StatusPage
 from hasup.runtime.systemd import Systemd
 from hasup.runtime.trail import Trail
+from hasup.runtime.wallclock import WallClockWatch
 from hasup.runtime.watching import Watching
 
 _REREAD_S = 3600.0  # it waits for what is replaced one by one
@@ -59,7 +60,7 @@ class Core:
         self.ended = False
         self.troubles: dict[str, str] = {}
         self.cgroups: dict[str, str | None] = {}
-        self.supervisor = Supervisor(config, seed=int(self.hello.instance[:8], 16))
+        self.supervisor = Supervisor(config, seed=int(self.hello.instance[:8], 16), calendar=cron)
         self.engine = Engine(loop, link, self.supervisor)
         self.ports = Ports()
         self.log, self.journal, self.recorder = self._records()
@@ -79,6 +80,7 @@ class Core:
         self.page = StatusPage(self.hello, self.supervisor, self.ports)
         self.operator = Operator(self)
         self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
+        self.wallclock = WallClockWatch(self.engine)
         self.spawner.on_listen = self.systemd.keep_socket
         self.spawner.kept = self.fdstore.given
         self._restore(snapshot)
@@ -121,6 +123,7 @@ class Core:
         blobs = {name: slot.blob for name, slot in snapshot.slots.items() if slot.blob is not None}
         self.ports.restore(blobs.pop(Ports.BLOB, None))
         restarted = "" in blobs
+        self.wallclock.look()
         if restarted:
             self.supervisor.restore(blobs, self.loop.now())
         for slot in snapshot.slots.values():
@@ -134,7 +137,7 @@ class Core:
             self.recorder.note(act.Note("core-restarted", f"a new core took over ({cause}); no program was touched"))
         else:
             self.recorder.note(act.Note("hasup-started", f"hasup started with {self.config.file}"))
-            self.engine.feed(ev.Start(tuple(self._autostart()), by="hasup"))
+            self.engine.feed(ev.Start(tuple(self._autostart()), by="hasup", at_once="HASUP_ONLY" in os.environ))
             self.systemd.begun = True
         self.engine.order("", {"op": "ready"})
 

@@ -79,7 +79,7 @@ class StatusPage:
 
     def _replica(self, replica: Replica, program: Program, now: float, usage: Usage | None) -> ReplicaStatus:
         alive = replica.pid is not None
-        backing_off = replica.state is State.BACKOFF and replica.deadline is not None
+        comes = replica.deadline if replica.state in (State.BACKOFF, State.WAITING) else None
         return ReplicaStatus(
             name=replica.name,
             state=replica.state.value,
@@ -90,7 +90,7 @@ class StatusPage:
             uptime_s=round(now - replica.started, 3) if alive else None,
             restarts=replica.restarts,
             last=self._last(replica.last),
-            next_start_s=round(max(0.0, replica.deadline - now), 3) if backing_off and replica.deadline else None,
+            next_start_s=round(max(0.0, comes - now), 3) if comes is not None else None,
             cpu_percent=usage.cpu_percent if usage and alive else None,
             memory_bytes=usage.memory_bytes if usage and alive else None,
             reason=replica.reason,

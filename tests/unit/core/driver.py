@@ -10,7 +10,7 @@ from hasup.model.state import Replica, State
 
 
 def program(name: str = "web", **options: Any) -> spec.Program:
-    return spec.Program(name=name, command=("x",), **({"ready": spec.Ready(after=0)} | options))
+    return spec.Program(name=name, **({"command": ("x",), "ready": spec.Ready(after=0)} | options))
 
 
 def config(*programs: spec.Program, groups: tuple[spec.Group, ...] = (), rate: int = 1000) -> spec.Config:
@@ -22,12 +22,23 @@ def config(*programs: spec.Program, groups: tuple[spec.Group, ...] = (), rate: i
     )
 
 
+class EveryHour:
+    """The minutes of an hour, as a calendar: schedule "15" is a quarter past each."""
+
+    def following(self, schedule: str, after: float) -> float:
+        offset = float(schedule) * 60
+        return ((after - offset) // 3600 + 1) * 3600 + offset
+
+    def shown(self, at: float) -> str:
+        return f"{at / 60:g} min"
+
+
 class Driver:
     """A core, its clock, and the orders of its last event."""
 
     def __init__(self, *programs: spec.Program, groups: tuple[spec.Group, ...] = (), rate: int = 1000) -> None:
         self.config = config(*programs, groups=groups, rate=rate)
-        self.core = Supervisor(self.config, seed=1)
+        self.core = Supervisor(self.config, seed=1, calendar=EveryHour())
         self.now = 100.0
         self.blobs: dict[str, str] = {}
         self.actions: list[act.Action] = []
@@ -71,7 +82,7 @@ class Driver:
 
     def new_core(self, blobs: dict[str, str] | None = None) -> None:
         """The core is killed; another one takes over from what the guardian keeps."""
-        self.core = Supervisor(self.config, seed=1)
+        self.core = Supervisor(self.config, seed=1, calendar=EveryHour())
         self.core.restore(self.blobs if blobs is None else blobs, self.now)
 
     # --- the guardian's side ----------------------------------------------------------------------------------------

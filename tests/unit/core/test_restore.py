@@ -11,7 +11,7 @@ from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.spec import Dependency, Group, Health, Heartbeat, Ready, Reload, Restart, Stop
 from hasup.model.state import LastRun, Replica, Result, State
-from tests.unit.core.driver import Driver, program
+from tests.unit.core.driver import Driver, EveryHour, program
 
 
 def busy() -> Driver:
@@ -202,7 +202,7 @@ def test_blobs_stay_small_however_long_it_crashes():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_jitter_hangs_on_the_seed_alone(seed):
     def deadline() -> float | None:
-        core = Supervisor(Driver(program()).config, seed=seed)
+        core = Supervisor(Driver(program()).config, seed=seed, calendar=EveryHour())
         core.handle(ev.Start(("web.1",)), 0.0)
         core.handle(ev.SpawnFailed("web.1", 1, "x"), 0.0)
         return core.next_deadline()
