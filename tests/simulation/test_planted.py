@@ -85,9 +85,9 @@ def stop_in_backoff_is_ignored(patch):
 
 
 def start_while_stopping_is_ignored(patch):
-    def deaf(start, step, by):
+    def deaf(start, step, by, **how):
         if step.replica.state is not State.STOPPING:
-            start(step, by)
+            start(step, by, **how)
 
     wrap(patch, wishes, "start", deaf)
 
