@@ -252,10 +252,9 @@ class Guardian:
             self._later(hook.ends, lambda: self._end_hook_now(name, hook, hook.code))
 
     def end_hook(self, name: str, generation: int, kind: str, grace_s: float) -> None:
-        """See to it that nothing of it is left; always answered."""
+        """See to it that nothing of it is left; what has ended was told to have."""
         hook = self.slots[name].hook if name in self.slots else None
         if hook is None or not hook.alive or (hook.hook, hook.generation) != (kind, generation):
-            self._tell(ev.HookEnded(name, generation, kind, cause="it was ended"))
             return
         if grace_s > 0 and hook.obeys:
             self._later(0.02, lambda: self._end_hook_now(name, hook, None))

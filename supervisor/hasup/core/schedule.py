@@ -79,12 +79,11 @@ def clock_set(step: Step) -> None:
     replica = step.replica
     if replica.run_at is None or replica.run_due is None or step.program.schedule is None:
         return
-    jump = step.offset - (replica.run_at - replica.run_due)
     if step.wall - replica.run_at > LATE_S:
         at = replica.run_at
         _plan(step)
         _missed(step, at)
-    elif jump < -REPEAT_S:
+    elif step.wall < replica.run_from - REPEAT_S:
         step.set(run_at=None)
         _plan(step)
     else:
@@ -102,7 +101,7 @@ def changed(step: Step) -> None:
         step.set(run_at=None, run_due=None)
         if idle and replica.run_at is not None:
             lives.launch(step, "it has no schedule any more")
-    elif replica.wanted and replica.state not in AT_REST and (replica.run_at is None or _another(step)):
+    elif replica.state not in AT_REST and (replica.run_at is None or _another(step)):
         step.set(run_at=None)
         _plan(step)
         if idle:
@@ -129,7 +128,7 @@ def _plan(step: Step) -> None:
     schedule, before = step.program.schedule, step.replica.run_at
     assert schedule is not None
     at = step.calendar.following(schedule, step.wall if before is None else max(before, step.wall))
-    step.set(run_at=at, run_due=at - step.offset)
+    step.set(run_at=at, run_from=step.wall, run_due=at - step.offset)
 
 
 def _missed(step: Step, at: float) -> None:

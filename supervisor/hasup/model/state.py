@@ -99,6 +99,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     hook: str | None = None  # the hook that runs before its start; while it is being ended, too
     recover: bool = False  # it failed, and before_restart has not run since
     run_at: float | None = None  # on a schedule: when the next run is due, in seconds since the epoch
+    run_from: float = 0.0  # what the wall clock said when that was reckoned
     run_due: float | None = None  # the same on the monotonic clock, as long as nobody sets the wall clock
     settled: bool = False  # was ready, completed or failed its first start since it was wanted (start -d)
 

@@ -38,6 +38,7 @@ class _Hook:
         self.exit_code: int | None = None
         self.signal: int | None = None
         self.cause: str | None = None  # why it failed, "" if it did not; None: it has not ended
+        self.cleared = False  # the guardian was asked to see to its end: it will say when nothing is left
         self.timer: Timer | None = None
 
 
@@ -88,6 +89,10 @@ class Hooks:
     def end(self, action: act.EndHook) -> None:
         """Ask one to end, and see to it that it does."""
         name = f"{action.slot}{SEPARATOR}{action.hook}"
+        hook = self._running.get(name)
+        if hook is None or hook.generation != action.generation:  # it has just ended: the decisions will hear of it
+            return
+        hook.cleared = True
         about: Message = {"slot": name, "generation": action.generation}
         if action.grace_s > 0:
             ask = {"op": "signal", "signal": _TERM, "scope": "group", "cont": True}
@@ -110,6 +115,8 @@ class Hooks:
         """News of the guardian about a hook's slot."""
         name = message["slot"]
         hook = self._running.get(name)
+        if hook is not None and hook.generation != message["generation"]:
+            return  # an answer about the one before
         match message["event"]:
             case "exited":
                 if hook is not None:
@@ -122,7 +129,7 @@ class Hooks:
                 if hook is not None:
                     hook.cause = str(message["cause"])
                 self._finish(name)
-            case "emptied":
+            case "emptied" if hook is None or hook.cleared:
                 self._finish(name)
 
     def adopt(self, known: Slot) -> None:
@@ -171,6 +178,8 @@ class Hooks:
 
     def _clear(self, name: str, generation: int) -> None:
         slot = name.rpartition(SEPARATOR)[0]
+        if name in self._running:
+            self._running[name].cleared = True
         self._engine.order(slot, {"op": "clear", "slot": name, "generation": generation, "grace_s": 0.0})
 
     def _exited(self, hook: _Hook, message: Message) -> None:
