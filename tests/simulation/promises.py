@@ -28,7 +28,7 @@ _DECODER = msgspec.json.Decoder(Replica)
 
 def _idles(r: Replica) -> bool:
     """Whether it waits for its schedule."""
-    return r.state is State.WAITING and r.run_due is not None and r.deadline == r.run_due
+    return r.state is State.WAITING and r.run_due is not None and r.deadline == r.run_due and not r.admitted
 
 
 class Promises:
