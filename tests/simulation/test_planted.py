@@ -17,6 +17,7 @@ from hasup.core.supervisor import Supervisor
 from hasup.model import actions as act
 from hasup.model import events as ev
 from hasup.model.state import State
+from tests.simulation import world
 from tests.simulation.guardian import Broken
 from tests.simulation.world import World
 
@@ -297,11 +298,22 @@ def events_are_lost(patch):
     wrap(patch, Supervisor, "handle", lossy)
 
 
+def many_reloads(patch: Patch) -> None:
+    """Some bugs show in reloads only, and of few programs: let there be more of them."""
+    weights = zip(world._DEEDS, world._WEIGHTS, strict=True)
+    patch.setattr(
+        world, "_WEIGHTS", [20 if deed in (World._roll, World._reload) else weight for deed, weight in weights]
+    )
+
+
 def too_many_are_replaced_at_once(patch):
+    many_reloads(patch)
     patch.setattr(rolling, "unavailable", lambda plan, look: -9)
 
 
 def going_back_ends_what_was_never_replaced(patch):
+    many_reloads(patch)
+
     def back(turned_back, plan, rejected, slots):
         return turned_back(plan, rejected, slots)[0], dict.fromkeys(slots, 0)
 
@@ -309,10 +321,13 @@ def going_back_ends_what_was_never_replaced(patch):
 
 
 def the_old_configuration_is_forgotten(patch):
+    many_reloads(patch)
     patch.setattr(roster, "other", lambda plan, known, generation: None)
 
 
 def a_new_core_forgets_a_reload(patch):
+    many_reloads(patch)
+
     def forgetful(load, self, blobs):
         load(self, blobs)
         self.own.rolling.clear()
