@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from hasup.cli.past import Past, chosen, past
+from hasup.cli.past import Past, chosen, no_garbage, past
 from hasup.cli.reportview import iso, percent
 from hasup.cli.terminal import Terminal, duration, elide, terminal, write_json
 from hasup.report.bar import cells, shares
@@ -39,12 +39,15 @@ def show(
     config: str | None, names: Sequence[str], since: str | None, until: str | None, count: int, *, as_json: bool
 ) -> int:
     """Print it, as text or as JSON."""
-    found = past(config, since, until, _DAY_S)
-    bars = list(_bars(found, names))
-    if as_json:
-        write_json({"since": iso(found.since), "until": iso(found.until), "names": [_document(one) for one in bars]})
-    else:
-        sys.stdout.write("\n".join(page(found, bars, count, terminal())) + "\n")
+    with no_garbage():
+        found = past(config, since, until, _DAY_S)
+        bars = list(_bars(found, names))
+        if as_json:
+            write_json(
+                {"since": iso(found.since), "until": iso(found.until), "names": [_document(one) for one in bars]}
+            )
+        else:
+            sys.stdout.write("\n".join(page(found, bars, count, terminal())) + "\n")
     return 0
 
 

@@ -39,6 +39,18 @@ class Past(NamedTuple):
     groups: Mapping[str, tuple[str, ...]]
 
 
+@contextlib.contextmanager
+def no_garbage() -> Iterator[None]:
+    """Meanwhile millions of objects may be made and none is left over: the collector would look at all of them again
+    and again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def past(config: str | None, since: str | None, until: str | None, longest_s: float = math.inf) -> Past:
     """Read the journal: from ``since``, else all that is known within ``longest_s``. Raises Failure, ConfigError."""
     path = os.path.join(state_dir(config, os.environ, os.getcwd()), JOURNAL_NAME)
@@ -51,24 +63,13 @@ def past(config: str | None, since: str | None, until: str | None, longest_s: fl
         if begin > end:
             raise Failure("--since is later than --until", USAGE)
         seen = now if running else known[1]
-        with _no_garbage():
-            history = read(happenings(path, begin, end), begin, end, seen_until=seen, silence_s=_silence(found))
+        history = read(happenings(path, begin, end), begin, end, seen_until=seen, silence_s=_silence(found))
     except Unreadable as error:
         raise Failure(f"{error}; it is set aside and begun anew when hasup writes to it") from error
     programs = _programs(found, history)
     groups = {} if found is None else {group.name: group.programs for group in found.groups.values()}
     name = found.supervisor.name if found is not None else os.path.basename(os.getcwd())
     return Past(name, begin, end, history, programs, lines(history, programs, begin, end), running, groups)
-
-
-@contextlib.contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Many objects are made here and none is left over: the collector would look at all of them again and again."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _configuration(config: str | None) -> tuple[Config | None, bool]:

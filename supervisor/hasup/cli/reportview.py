@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from hasup.cli.past import Past, chosen, past
+from hasup.cli.past import Past, chosen, no_garbage, past
 from hasup.cli.table import Cell, Column, render
 from hasup.cli.terminal import Terminal, duration, terminal, write_json
 from hasup.report.document import document
@@ -32,18 +32,19 @@ def show(
     config: str | None, names: Sequence[str], since: str | None, until: str | None, *, as_json: bool, html: str | None
 ) -> int:
     """Print it, as text or as JSON, or write it to a file as a page."""
-    found = past(config, since, until)
-    shown = narrowed(found, names)
-    if html is not None:
-        from hasup.cli.reporthtml import write
+    with no_garbage():
+        found = past(config, since, until)
+        shown = narrowed(found, names)
+        if html is not None:
+            from hasup.cli.reporthtml import write
 
-        write(html, found, shown)
-    if as_json:
-        write_json(shown)
-    elif html is not None:
-        sys.stdout.write(f"wrote {html}\n")
-    else:
-        sys.stdout.write("\n".join(page(found, shown, terminal())) + "\n")
+            write(html, found, shown)
+        if as_json:
+            write_json(shown)
+        elif html is not None:
+            sys.stdout.write(f"wrote {html}\n")
+        else:
+            sys.stdout.write("\n".join(page(found, shown, terminal())) + "\n")
     return 0
 
 

@@ -18,6 +18,20 @@ _CAUSE: Final = re.compile(r"restarted(?:, since| with) (\S+) ")  # the words of
 class Absence:
     """An outage in the making. ``planned`` is None while that is not known: it is being stopped, for whatever."""
 
+    __slots__ = (
+        "_phase",
+        "_phase_at",
+        "end",
+        "phases",
+        "planned",
+        "reason",
+        "repaired",
+        "result",
+        "seen",
+        "start",
+        "starts",
+    )
+
     def __init__(self, happening: Happening, planned: bool | None, seen: bool) -> None:
         self.start = happening.at
         self.end: float | None = None
