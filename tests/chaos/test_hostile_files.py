@@ -24,8 +24,8 @@ QUIET = '[programs.quiet]\ncommand = "sleep 1000"\nready.after = "10ms"\nrestart
 
 @root_only
 def test_the_disk_of_the_logs_is_full_for_a_while(hasup):
-    with disk(hasup.state_dir / "logs", "128k") as logs:
-        hasup.start(TALKER + QUIET)
+    with disk(hasup.state_dir / "logs", "4m") as logs:
+        hasup.start(TALKER.replace("echo line $n;", "printf '%0500d\\\\n' $n;") + QUIET)
         filler = fill(logs)
         until(lambda: "talker.1.log cannot be written: no space left" in degraded(hasup), "it is shown")
         pid = hasup.replica("talker.1")["pid"]
@@ -146,38 +146,41 @@ def test_the_state_directory_is_deleted_while_hasup_runs(hasup):
     hasup.start()
 
 
-@pytest.mark.parametrize("name", ["lock", "logs", "journal.db"])
-def test_a_link_that_hasup_would_write_through_is_refused_with_a_reason(hasup, name):
-    victim = hasup.folder / "victim"
-    victim.mkdir() if name == "logs" else victim.write_text("precious")
+def test_a_link_that_hasup_would_write_through_is_refused_with_a_reason(hasup):
     hasup.state_dir.mkdir()
-    (hasup.state_dir / name).symlink_to(victim)
-    said = hasup.start(QUIET, code=1).stderr
-    assert f"{name} is a symbolic link" in said
-    assert "internal error" not in said
-    assert list(victim.iterdir()) == [] if name == "logs" else victim.read_text() == "precious"
-    (hasup.state_dir / name).unlink()
+    for name in ("lock", "logs", "journal.db"):
+        victim = hasup.folder / f"victim of {name}"
+        victim.mkdir() if name == "logs" else victim.write_text("precious")
+        (hasup.state_dir / name).symlink_to(victim)
+        said = hasup.start(QUIET, code=1).stderr
+        assert f"{name} is a symbolic link" in said
+        assert "internal error" not in said
+        assert list(victim.iterdir()) == [] if name == "logs" else victim.read_text() == "precious"
+        (hasup.state_dir / name).unlink()
     hasup.start()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["control.sock", "instance.json", "instance.json.new", "logs/guardian.err", "logs/hasup.log", "logs/talker.1.log"],
+LINKS = (
+    "control.sock",
+    "instance.json",
+    "instance.json.new",
+    "logs/guardian.err",
+    "logs/hasup.log",
+    "logs/talker.1.log",
 )
-def test_a_link_where_hasup_makes_a_file_is_not_followed(hasup, name):
+
+
+def test_a_link_where_hasup_makes_a_file_is_not_followed(hasup):
     """It is replaced where the file is hasup's alone; the log of a program is not written, and that is shown."""
-    victim = hasup.folder / "victim"
-    victim.write_text("precious")
     (hasup.state_dir / "logs").mkdir(parents=True)
-    (hasup.state_dir / name).symlink_to(victim)
+    for number, name in enumerate(LINKS):
+        (hasup.folder / f"victim{number}").write_text(name)
+        (hasup.state_dir / name).symlink_to(hasup.folder / f"victim{number}")
     hasup.start(TALKER + QUIET)
-    until(lambda: hasup.replica("talker.1")["ready"], "it talks")
-    if name == "logs/talker.1.log":
-        until(lambda: "talker.1.log cannot be written" in degraded(hasup), "it is shown")
+    until(lambda: "talker.1.log cannot be written" in degraded(hasup), "it is shown")
     assert_supervised(hasup)
-    assert victim.read_text() == "precious"
     hasup.run("stop")
-    assert victim.read_text() == "precious"
+    assert [(hasup.folder / f"victim{number}").read_text() for number in range(len(LINKS))] == list(LINKS)
 
 
 def test_links_beside_a_log_are_not_followed_by_rotation(hasup):
