@@ -12,7 +12,6 @@ from hasup.journal.reader import FIRST_SINCE, Unreadable, connect
 from hasup.report.model import LOST, Happening
 
 _COLUMNS: Final = "seq, at, event, replica, old, new, reason, detail"
-_OWN: Final = frozenset({"hasup-started", "hasup-stopped", "core-restarted"})
 _BEFORE: Final = """
     SELECT coalesce(max(seq), 0) FROM events WHERE replica = ? AND seq < ? AND new = 'running' AND event = 'state'
 """
@@ -74,9 +73,7 @@ def _before(connection: sqlite3.Connection, first: int) -> Iterator[Happening]:
         (first,),
     )
     for row in sorted([*found, *own]):
-        happening = _happening(row)
-        if happening is not None:
-            yield happening
+        yield _happening(row)
 
 
 def _gapless(rows: Iterator[_Row]) -> Iterator[Happening]:
@@ -86,17 +83,13 @@ def _gapless(rows: Iterator[_Row]) -> Iterator[Happening]:
         if expected is not None and row[0] > expected:
             yield Happening(row[1] / 1e6, LOST)
         expected = row[0] + 1
-        happening = _happening(row)
-        if happening is not None:
-            yield happening
+        yield _happening(row)
 
 
-def _happening(row: _Row) -> Happening | None:
+def _happening(row: _Row) -> Happening:
     _, at, event, replica, old, new, reason, detail = row
-    if replica is None:
-        return Happening(at / 1e6, event) if event in _OWN else None
-    if new is None:
-        return None
+    if replica is None or new is None:  # it matters only that hasup saw something then
+        return Happening(at / 1e6, event)
     facts = _decode(detail)
     return Happening(at / 1e6, event, replica, old, new, reason, facts.ready, facts.wanted, facts.result)
 

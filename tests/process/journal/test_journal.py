@@ -315,7 +315,7 @@ def test_the_oldest_go_when_they_take_too_much_room(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(writer, "_PRUNE_EVERY", 10)
     monkeypatch.setattr(writer, "KEEP_ANYWAY", 5)
     path = str(tmp_path / "journal.db")
-    journal = Journal(path, print, size=200_000)
+    journal = Journal(path, print, size=200_000, age_s=1e9)
     for seq in range(1, 1001):
         journal.append(record(seq, detail={"output": "x" * 1000}))
         if seq % 20 == 0:

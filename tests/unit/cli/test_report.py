@@ -1,11 +1,15 @@
 """``hasup report``: out of a journal, with and without a hasup that runs."""
 
 import json
+import os
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from hasup.config import load
 from tests.support.cli import Place
-from tests.support.hour import CONFIG, UNTIL
+from tests.support.hour import CONFIG, UNTIL, Writer
 
 PAGE = """\
 shop, 2026-01-31 12:00:00 to 2026-01-31 13:00:00 (1h)
@@ -63,6 +67,8 @@ def test_a_part_of_the_time(an_hour: Place) -> None:
     web = json.loads(an_hour.hasup("report", "--json", *window, "web").out)["programs"][0]
     assert (web["availability"], web["failures"]) == (0.35, 0), "it had failed before"
     assert web["seconds"]["down"] == 26
+    first = web["replicas"][0]
+    assert (first["availability"], first["failures"], first["mttr_s"]["value"]) == (0.35, 0, None)
 
 
 def test_what_is_named(an_hour: Place) -> None:
@@ -96,15 +102,40 @@ def test_times_that_make_no_sense(an_hour: Place) -> None:
     assert an_hour.hasup("report", "--since", "1m", "--until", "1h").code == 2
 
 
+def test_where_a_number_is_missing_events_were_lost(place: Place) -> None:
+    """web.1 fails at 1,000 s, and what followed is lost; something else is written at 2,000 s."""
+    written = Writer()
+    written.move(0, "web.1", "stopped", "starting")
+    written.move(0, "web.1", "starting", "running")
+    written.move(1000, "web.1", "running", "backoff", result="signal")
+    written.own(1500, "lost")
+    written.own(2000, "trouble")
+    del written.records[3]
+    written.keep(place)
+    web = json.loads(place.hasup("report", "--json", "web", *UNTIL).out)["programs"][0]
+    assert (web["seconds"]["up"], web["seconds"]["down"]) == (1000, 0)
+    assert web["seconds"]["unobserved"] == 2600
+
+
+def test_up_to_now_while_hasup_runs_and_up_to_the_last_event_when_it_was_killed(place: Place) -> None:
+    written = Writer()
+    written.own(0, "hasup-started")
+    written.move(0, "web.1", "stopped", "starting")
+    written.move(0, "web.1", "starting", "running")
+    written.move(600, "db.1", "stopped", "starting")
+    written.keep(place)
+    loaded = load(Path("hasup.toml"), os.environ, place.folder)
+
+    def seconds_up() -> float:
+        return json.loads(place.hasup("report", "--json", "web", *UNTIL).out)["programs"][0]["seconds"]["up"]
+
+    assert seconds_up() == 600
+    place.answers(config={"config": msgspec.json.encode(loaded).decode()})
+    assert seconds_up() == 3600
+
+
 def test_the_configuration_in_force_is_asked_for(an_hour: Place) -> None:
     """need = 1 in the hasup that runs, 2 in the file."""
-    import os
-    from pathlib import Path
-
-    import msgspec
-
-    from hasup.config import load
-
     (an_hour.folder / "other.toml").write_text(CONFIG.replace("need = 2", "need = 1"))
     loaded = load(Path("other.toml"), os.environ, an_hour.folder)
     an_hour.answers(config={"config": msgspec.json.encode(loaded).decode()})
