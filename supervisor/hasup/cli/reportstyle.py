@@ -44,6 +44,8 @@ details { margin-top: 1rem; } summary { cursor: pointer; } table { border-collap
 td { border-top: 1px solid var(--line); font-size: .875rem; } td:nth-child(-n+3) { white-space: nowrap; }
 @media (max-width: 36rem) { .row { grid-template-columns: 1fr auto; }
   .row > svg, .row > .axis { grid-row: 2; grid-column: 1 / 3; }
-  td { display: block; border: 0; padding: 0; white-space: normal !important; } tr { display: block; padding: .4rem 0;
+  td { display: block; border: 0; padding: 0; white-space: normal !important; }
+  td:nth-child(2), td:nth-child(3) { display: inline-block; padding-right: .75rem; }
+  tr { display: block; padding: .4rem 0;
   border-top: 1px solid var(--line); } thead { display: none; } td:first-child { color: var(--soft); } }
 """

@@ -1,8 +1,10 @@
 """``hasup metrics``: what the status and the journal say, in the formats of Prometheus."""
 
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from tests.support.cli import Place, program, replica, status
 from tests.support.hour import write_an_hour
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "how-to" / "metrics.md"
+PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (see .ci/run)")
 
 
 def samples(text: str, parse: Any = openmetrics) -> dict[tuple[str, ...], float]:
@@ -62,10 +67,28 @@ def test_the_older_format(running: Place) -> None:
     out = running.hasup("metrics", "--format", "prometheus").out
     found = samples(out, prometheus)
     assert found["hasup_replica_restarts_total", "web", "web.2"] == 3
-    promtool = shutil.which("promtool")
-    if promtool:
-        checked = subprocess.run([promtool, "check", "metrics"], input=out, text=True, capture_output=True, timeout=60)
-        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@PROMTOOL
+def test_prometheus_own_tool_has_nothing_to_say_against_the_names(running: Place) -> None:
+    out = running.hasup("metrics", "--format", "prometheus").out
+    checked = subprocess.run(["promtool", "check", "metrics"], input=out, text=True, capture_output=True, timeout=60)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@PROMTOOL
+def test_the_alerts_in_the_documentation(tmp_path: Path) -> None:
+    rules = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert rules is not None
+    (tmp_path / "rules.yml").write_text(rules[1])
+    checked = subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, timeout=60)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_metric_is_in_the_documentation(running: Place) -> None:
+    told = DOCUMENT.read_text()
+    for name in re.findall(r"^# TYPE (\S+)", running.hasup("metrics").out, re.MULTILINE):
+        assert name in told or name.replace("hasup_replica", "") in told, name
 
 
 def test_a_journal_that_cannot_be_read_is_no_reason_to_say_nothing(running: Place) -> None:
