@@ -1,7 +1,9 @@
 """``[supervisor] metrics``: scraped while programs and the core die, and gone when it is not wanted any more."""
 
+import contextlib
 import os
 import signal
+import socket
 import urllib.error
 from http.client import HTTPException
 from urllib.request import Request, urlopen
@@ -39,6 +41,13 @@ def test_scraped_through_deaths_and_until_it_is_not_wanted(hasup):
     os.kill(core, signal.SIGKILL)
     until(lambda: (scrape(url) or {}).get(("hasup_core_restarts_total",)) == 1, "the next core is asked")
     assert scrape(url)[ends] == 1
+
+    with contextlib.ExitStack() as peers:  # that say nothing, half of something, or nonsense
+        for text in (b"", b"GET /metrics HT", b"\0" * 1000, b"GET " + b"/" * 100_000) * 3:
+            peer = peers.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with contextlib.suppress(OSError):
+                peer.sendall(text)
+        until(lambda: scrape(url), "it answers in spite of them")
 
     with pytest.raises(urllib.error.HTTPError, match="404"):
         get(f"http://127.0.0.1:{port}/else")

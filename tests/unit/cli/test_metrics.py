@@ -1,5 +1,6 @@
 """``hasup metrics``: what the status and the journal say, in the formats of Prometheus."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -81,6 +82,18 @@ def test_the_alerts_in_the_documentation(tmp_path: Path) -> None:
     rules = re.search(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert rules is not None
     (tmp_path / "rules.yml").write_text(rules[1])
+    checked = subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, timeout=60)
+    assert checked.returncode == 0, checked.stderr
+
+
+@PROMTOOL
+def test_the_dashboard_asks_for_metrics_that_there_are(running: Place, tmp_path: Path) -> None:
+    known = {name for name, *_ in samples(running.hasup("metrics").out)}
+    board = json.loads((DOCUMENT.parent / "grafana.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert {name for text in asked for name in re.findall(r"hasup_\w+", text)} <= known
+    rules = [{"record": f"asked:{n}", "expr": text} for n, text in enumerate(asked)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}))
     checked = subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], capture_output=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
 
