@@ -12,6 +12,7 @@ from hasup.journal.reader import FIRST_SINCE, Unreadable, connect
 from hasup.report.model import LOST, Happening
 
 _COLUMNS: Final = "seq, at, event, replica, old, new, reason, detail"
+_PRUNED_SINCE: Final = 3  # the version of the tables
 _BEFORE: Final = """
     SELECT coalesce(max(seq), 0) FROM events WHERE replica = ? AND seq < ? AND new = 'running' AND event = 'state'
 """
@@ -30,15 +31,15 @@ _Row = tuple[int, int, str, str | None, str | None, str | None, str, str]
 
 
 def span(path: str) -> tuple[float, float] | None:
-    """The times of the oldest and the newest event; None when there are none. Raises :class:`Unreadable`."""
+    """From when to when the journal knows everything; None when it is empty. Raises :class:`Unreadable`."""
     with _opened(path) as connection:
         if connection is None:
             return None
-        ends = [
-            connection.execute(f"SELECT at FROM events ORDER BY seq {order} LIMIT 1").fetchone()  # noqa: S608
-            for order in ("ASC", "DESC")
-        ]
-        return (ends[0][0] / 1e6, ends[1][0] / 1e6) if all(ends) else None
+        begin = connection.execute(
+            "SELECT at FROM events WHERE seq > ? ORDER BY seq LIMIT 1", (_pruned(connection),)
+        ).fetchone()
+        end = connection.execute("SELECT at FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return ((begin or end)[0] / 1e6, end[0] / 1e6) if end else None
 
 
 def happenings(path: str, since: float, until: float) -> Iterator[Happening]:
@@ -54,7 +55,7 @@ def happenings(path: str, since: float, until: float) -> Iterator[Happening]:
             first = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM events").fetchone()[0]
         yield from _before(connection, first)
         rows = connection.execute(f"SELECT {_COLUMNS} FROM events WHERE seq >= ? ORDER BY seq", (first,))  # noqa: S608
-        yield from _gapless(row for row in rows if row[1] < end)
+        yield from _gapless((row for row in rows if row[1] < end), _pruned(connection))
 
 
 def _before(connection: sqlite3.Connection, first: int) -> Iterator[Happening]:
@@ -76,11 +77,18 @@ def _before(connection: sqlite3.Connection, first: int) -> Iterator[Happening]:
         yield _happening(row)
 
 
-def _gapless(rows: Iterator[_Row]) -> Iterator[Happening]:
-    """Each as a happening; where numbers are missing, that is one too."""
+def _pruned(connection: sqlite3.Connection) -> int:
+    """Up to which number events were deleted for their age, but for the last of each replica."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] < _PRUNED_SINCE:
+        return 0
+    return int(connection.execute("SELECT seq FROM pruned").fetchone()[0])
+
+
+def _gapless(rows: Iterator[_Row], pruned: int) -> Iterator[Happening]:
+    """Each as a happening; where numbers are missing that were not deleted, that is one too."""
     expected = None
     for row in rows:
-        if expected is not None and row[0] > expected:
+        if expected is not None and row[0] > max(expected, pruned + 1):
             yield Happening(row[1] / 1e6, LOST)
         expected = row[0] + 1
         yield _happening(row)

@@ -40,6 +40,19 @@ MIGRATIONS: Final = (
         ON CONFLICT DO UPDATE SET count = count + 1;
     END;
     """,
+    # The last change of each replica, and of hasup itself (''), stays when all before and after it goes: what has run
+    # for longer than the journal remembers still runs. Up to pruned.seq, missing numbers were deleted, not lost.
+    """
+    CREATE TABLE latest (replica TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER events_latest AFTER INSERT ON events
+    WHEN new.replica IS NOT NULL AND new.new IS NOT NULL OR new.event IN ('hasup-started', 'hasup-stopped') BEGIN
+        INSERT INTO latest VALUES (coalesce(new.replica, ''), new.seq) ON CONFLICT DO UPDATE SET seq = new.seq;
+    END;
+    INSERT INTO latest SELECT coalesce(replica, ''), max(seq) FROM events
+    WHERE replica IS NOT NULL AND new IS NOT NULL OR event IN ('hasup-started', 'hasup-stopped') GROUP BY 1;
+    CREATE TABLE pruned (seq INTEGER NOT NULL) STRICT;
+    INSERT INTO pruned VALUES (0);
+    """,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

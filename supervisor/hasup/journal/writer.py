@@ -35,8 +35,9 @@ _IDLE_S: Final = 3_600.0
 _BUSY_S: Final = 5.0
 _OPEN_BUSY_S: Final = 0.5
 _INSERT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_UP_TO: Final = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= ? ORDER BY seq LIMIT 10000)"
-_TOO_OLD: Final = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? AND seq <= ? LIMIT 10000)"
+_KEPT: Final = "seq NOT IN (SELECT seq FROM latest)"
+_UP_TO: Final = f"SELECT seq FROM events WHERE seq <= ? AND {_KEPT} ORDER BY seq LIMIT 10000"  # noqa: S608
+_TOO_OLD: Final = f"SELECT seq FROM events WHERE at < ? AND seq <= ? AND {_KEPT} LIMIT 10000"  # noqa: S608
 
 
 class Journal:
@@ -189,15 +190,15 @@ class _Writer:
         connection = self._connection or self._open()
         oldest = int((time.time() - self._age_s) * 1_000_000)
         with connection:
-            too_many = connection.execute(_UP_TO, (self._written - self._rows,)).rowcount
+            too_many = _delete(connection, _UP_TO, self._written - self._rows)
             too_large = self._make_smaller(connection)
-            too_old = connection.execute(_TOO_OLD, (oldest, self._written - KEEP_ANYWAY)).rowcount
+            too_old = _delete(connection, _TOO_OLD, oldest, self._written - KEEP_ANYWAY)
         return too_many + too_large + too_old == 0
 
     def _make_smaller(self, connection: sqlite3.Connection) -> int:
         if self._used(connection) <= self._size:
             return 0
-        return connection.execute(_UP_TO, (self._written - KEEP_ANYWAY,)).rowcount
+        return _delete(connection, _UP_TO, self._written - KEEP_ANYWAY)
 
     def _used(self, connection: sqlite3.Connection) -> int:
         """Bytes of the file that hold something."""
@@ -259,6 +260,15 @@ class _Writer:
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+
+
+def _delete(connection: sqlite3.Connection, which: str, *values: int) -> int:
+    """Delete these events, and remember up to where some were deleted; how many they are."""
+    numbers = connection.execute(which, values).fetchall()
+    if numbers:
+        connection.executemany("DELETE FROM events WHERE seq = ?", numbers)
+        connection.execute("UPDATE pruned SET seq = max(seq, ?)", max(numbers))
+    return len(numbers)
 
 
 def _row(record: EventRecord) -> tuple[object, ...]:

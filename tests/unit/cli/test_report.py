@@ -2,12 +2,15 @@
 
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from hasup.config import load
+from hasup.journal import read_events, writer
 from tests.support.cli import Place
 from tests.support.hour import CONFIG, UNTIL, Writer
 
@@ -115,6 +118,41 @@ def test_where_a_number_is_missing_events_were_lost(place: Place) -> None:
     web = json.loads(place.hasup("report", "--json", "web", *UNTIL).out)["programs"][0]
     assert (web["seconds"]["up"], web["seconds"]["down"]) == (1000, 0)
     assert web["seconds"]["unobserved"] == 2600
+
+
+def test_what_has_run_for_longer_than_the_journal_remembers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """db was started once; web was restarted ever since. All but the last change of each is deleted up to 1,800 s."""
+    monkeypatch.setattr(writer, "KEEP_ANYWAY", 60)
+    monkeypatch.setattr(writer, "_PRUNE_EVERY", 1)
+    written = Writer()
+    for replica in ("gone.1", "db.1"):  # hasup was killed, and what started then does not have gone any more
+        written.own(0, "hasup-started")
+        written.move(0, replica, "stopped", "starting")
+        written.move(0, replica, "starting", "running")
+    for second in range(100, 3600, 100):
+        written.move(second, "web.1", "running", "backoff", result="signal")
+        written.move(second + 10, "web.1", "backoff", "starting")
+        written.move(second + 20, "web.1", "starting", "running")
+    written.keep(place)
+    path = str(place.state_dir / "journal.db")
+    journal = writer.Journal(path, print, age_s=1.0)
+    written.own(3600, "trouble")
+    journal.append(written.records[-1])
+    deadline = time.monotonic() + 60
+    while sum(1 for _ in read_events(path)) > 63:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)  # the disk tells nobody
+    assert journal.close(30)
+    shown = json.loads(place.hasup("report", "--json", *UNTIL).out)
+    programs = {one["name"]: one for one in shown["programs"]}
+    assert shown["since"] > "2026-01-31T12:25"
+    assert programs["db"]["seconds"]["up"] > 1500
+    assert programs["db"]["availability"] == 1.0
+    assert programs["gone"]["seconds"]["up"] == 0
+    longer = json.loads(place.hasup("report", "--json", "db", "--since", "2026-01-31T11:50:00Z", *UNTIL).out)
+    assert longer["programs"][0]["seconds"]["up"] == 3600
+    assert 10 < programs["web"]["failures"] <= 20
+    assert place.hasup("events", "db").out.count("running") == 1
 
 
 def test_up_to_now_while_hasup_runs_and_up_to_the_last_event_when_it_was_killed(place: Place) -> None:
