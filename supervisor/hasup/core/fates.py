@@ -23,8 +23,11 @@ def changed(turn: Turn, name: str) -> None:
     if program is not None and program.schedule is not None:
         for known in roster.of(name):
             turn.step(known.name, schedule.go_on)
-    if program is not None and program.owner in roster.programs and roster.drains(program.owner) is None:
-        _stop_served(turn, program.owner, name)
+    if program is not None and program.owner in roster.programs:
+        if not roster.is_served(program.owner):
+            _give_up_draining(turn, program.owner)
+        if roster.drains(program.owner) is None:
+            _stop_served(turn, program.owner, name)
     _remove_surplus(turn, name)
 
 
@@ -35,6 +38,13 @@ def _stop_served(turn: Turn, owner: str, server: str) -> None:
     for held in [*turn.roster.of(owner), *turn.roster.beyond(owner, turn.roster.programs[owner].replicas)]:
         if not held.wanted and held.state in ALIVE:
             turn.step(held.name, lambda step: wishes.stop(step, f"stopped: {server} has drained its connections"))
+
+
+def _give_up_draining(turn: Turn, owner: str) -> None:
+    """What forwarded connections has ended, and they with it: nobody will say that there are none left."""
+    for held in [*turn.roster.of(owner), *turn.roster.beyond(owner, turn.roster.programs[owner].replicas)]:
+        if held.draining:
+            turn.step(held.name, replica.drained)
 
 
 def _remove_surplus(turn: Turn, name: str) -> None:
@@ -49,7 +59,7 @@ def _remove_surplus(turn: Turn, name: str) -> None:
             roster.remove(surplus.name)
             turn.actions.append(Forget(surplus.name))
         elif surplus.wanted:  # an earlier core did not come to it
-            wishes.stop_in_turn(turn.step, roster.drains(name), surplus.name, "stopped: it was scaled away")
+            wishes.stop_in_turn(turn, surplus.name, "stopped: it was scaled away")
     if name not in roster.config.programs and not roster.beyond(name, 0):
         del roster.programs[name]
 
@@ -58,7 +68,7 @@ def stop_beyond(turn: Turn, name: str, count: int, why: str) -> None:
     """Stop the replicas of a program beyond so many, the last one first, but for those that stand in."""
     for known in turn.roster.beyond(name, count):
         if not turn.roster.stands_in(known):
-            wishes.stop_in_turn(turn.step, turn.roster.drains(name), known.name, why)
+            wishes.stop_in_turn(turn, known.name, why)
 
 
 def restarted(turn: Turn, slot: str) -> None:

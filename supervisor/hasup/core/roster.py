@@ -13,8 +13,9 @@ from hasup.core.rolling import Rolling, for_standing_in, other
 from hasup.core.step import Calendar
 from hasup.core.transitions import AT_REST
 from hasup.model.spec import Config, Program
-from hasup.model.state import Replica
+from hasup.model.state import Replica, State
 
+_FORWARDS = frozenset({State.RUNNING, State.STOPPING})
 _ASKED = 16  # tokens kept
 
 
@@ -123,6 +124,10 @@ class Roster:
             if not self.at_rest(name) and not any(r.wanted for r in self.of(name)):
                 return name
         return None
+
+    def is_served(self, program: str) -> bool:
+        """Whether something forwards connections to a program's replicas, or still brings some to their end."""
+        return any(r.state in _FORWARDS for name in self.servers.get(program, ()) for r in self.of(name))
 
     # --- changes ----------------------------------------------------------------------------------------------------
     def put(self, after: Replica) -> None:

@@ -245,7 +245,7 @@ class Supervisor:
         """What serves a program goes first, and takes its open connections to their end."""
         known = [slot for slot in slots if slot in self.replicas]
         for slot in sorted(known, key=lambda slot: self.spec(slot).owner is None):
-            wishes.stop_in_turn(turn.step, self._roster.drains(self.replicas[slot].program), slot, why)
+            wishes.stop_in_turn(turn, slot, why)
 
     # --- what follows -----------------------------------------------------------------------------------------------
     def _follow_up(self, turn: Turn) -> None:

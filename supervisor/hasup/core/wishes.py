@@ -1,11 +1,10 @@
 """What operators, groups and dependencies want of one replica."""
 
-from collections.abc import Callable
-
 from hasup.core import schedule
 from hasup.core.replica import ask_to_end, for_good, gave_up, is_clear
 from hasup.core.step import Step
 from hasup.core.transitions import AT_REST
+from hasup.core.turn import Turn
 from hasup.model.state import Result, State
 
 _S = State
@@ -60,12 +59,15 @@ def stop(step: Step, why: str, *, gently: bool = False) -> None:
             step.explain("stop", why)
 
 
-def stop_in_turn(run: Callable[[str, Callable[[Step], None]], None], server: str | None, slot: str, why: str) -> None:
-    """Stop a slot; while ``server`` still drains the connections to it, only note that it is to be stopped."""
+def stop_in_turn(turn: Turn, slot: str, why: str) -> None:
+    """Stop a slot, its connections first; while what serves it is ending, only note that it is to be stopped."""
+    program = turn.roster.replicas[slot].program
+    server = turn.roster.drains(program)
     if server is None:
-        run(slot, lambda step: stop(step, why))
+        gently = turn.roster.is_served(program)
+        turn.step(slot, lambda step: stop(step, why, gently=gently))
     else:
-        run(slot, lambda step: _stop_after(step, f"{why}, once {server} has drained its connections"))
+        turn.step(slot, lambda step: _stop_after(step, f"{why}, once {server} has drained its connections"))
 
 
 def _stop_after(step: Step, why: str) -> None:
