@@ -24,6 +24,11 @@ _ALL_EVENTS = 10_000  # of all that are asked about, to find their names
 
 Slots = dict[str, dict[str, Any] | None]  # replicas, each with its status when hasup runs
 
+_GONE: dict[str, Any] = {
+    "state": "gone", "reason": "it was scaled away, or stood in for others during a reload", "ready": False,
+    "next_start_s": None, "degraded": False,
+}  # fmt: skip
+
 
 class Known(NamedTuple):
     """Everything there is on one replica. ``status`` is None when hasup does not run."""
@@ -42,7 +47,9 @@ def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
     status = _status(directory)
     now = time.time()
     try:
-        slots = [_of_running(status, name) if status else _of_stopped(config, directory, name) for name in names]
+        slots = [
+            _of_running(status, directory, name) if status else _of_stopped(config, directory, name) for name in names
+        ]
         told = [_choose(directory, found, now) for found in slots]
     except Unreadable as error:
         raise Failure(str(error)) from error
@@ -76,9 +83,17 @@ def _choose(directory: str, slots: Slots, now: float) -> tuple[Known, list[str]]
     return everything[0], others
 
 
-def _of_running(status: dict[str, Any], name: str) -> Slots:
-    """The replicas of a program or group, or this one, with their status."""
-    found: Slots = {r["name"]: r for program in chosen(status, [name])["programs"] for r in program["replicas"]}
+def _of_running(status: dict[str, Any], directory: str, name: str) -> Slots:
+    """The replicas of a program or group, or this one, with their status; also those that are gone but left evidence."""
+    known = {replica["name"] for program in status["programs"] for replica in program["replicas"]}
+    gone = [slot for slot in records.slots(directory) if slot not in known and ":" not in slot]
+    if name in gone:
+        return {name: _GONE}
+    programs = chosen(status, [name])["programs"]
+    found: Slots = {r["name"]: r for program in programs for r in program["replicas"]}
+    if name not in known:  # a program or group, as a whole
+        whole = {program["name"] for program in programs}
+        found |= {slot: _GONE for slot in gone if slot.rpartition(".")[0] in whole}
     if not found:
         raise Failure(f"{name} has no replicas", UNKNOWN_NAME)
     return found

@@ -244,6 +244,8 @@ def upcoming(known: Known) -> str:
             return "killed after abort.timeout, if it has not ended by then; then started again"
         case "stopping":
             return "killed after stop.timeout, if it has not ended by then"
+        case "gone":
+            return "nothing: it is no more"
         case "completed":
             return f"nothing: it has completed; hasup start {name} runs it again"
     return f"nothing by itself; hasup start {name} starts it"

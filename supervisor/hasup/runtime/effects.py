@@ -180,7 +180,6 @@ class Effects:
         self.on_forget(slot)
         self._sinks.close(slot)
         self._logs.pop(slot, None)
-        self._evidence.forget(slot)
         self._notify.close(slot)
         self._ports.forget(slot)
         self._store.drop(self._engine.frame, slot, [*self._store.names(f"log:{slot}:"), f"notify:{slot}"])

@@ -25,6 +25,7 @@ _LINES, _BYTES, _WIDTH = 60, 16_384, 500  # of output
 _STACK_LINES = 60
 _SHOWN_LINES = 20  # of output, in the journal
 _LOOKS = 3  # kept of one run
+_AGE_S = 30 * 86_400.0  # as old as the journal gets
 _WRITES = 50  # records written in a second
 _LOOK_S = 0.05  # of processor time for one look at a replica
 _LOOKS_S = 0.2  # and for all looks in a second, when many hang at once
@@ -57,6 +58,7 @@ class Evidence:
         self._py_spy: str | None = None
         self.run: Run = lambda _slot, _kind, _argv, _timeout, done: done(None, "")
         self.send: Callable[[Signal], None] = lambda _signal: None
+        records.prune(state_dir, time.time() - _AGE_S)
 
     def of_living(self, replica: Replica, program: Program, why: str, env: Environment) -> dict[str, object]:
         """Look at a replica that is about to be touched; what the journal should say of it."""
@@ -92,11 +94,6 @@ class Evidence:
     def begins(self, slot: str) -> None:
         """A run of this replica begins: what was written before is another one's."""
         self._sinks.mark(slot)
-
-    def forget(self, slot: str) -> None:
-        """The replica is gone for good."""
-        self._unwritten.pop(slot, None)
-        records.remove(self._state_dir, slot)
 
     def flush(self) -> None:
         """Write what is not written yet, however much that is."""

@@ -77,6 +77,12 @@ def slots(state_dir: str) -> list[str]:
         return []
 
 
-def remove(state_dir: str, slot: str) -> None:
-    """Nothing is known of this replica any more."""
-    shutil.rmtree(os.path.join(state_dir, FOLDER, slot), ignore_errors=True)
+def prune(state_dir: str, before: float) -> None:
+    """Drop what is known of replicas on which nothing was written since ``before`` (seconds since 1970)."""
+    for slot in slots(state_dir):
+        folder = os.path.join(state_dir, FOLDER, slot)
+        try:
+            if os.stat(folder).st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue

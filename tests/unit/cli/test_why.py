@@ -100,6 +100,19 @@ def test_of_several_the_one_that_was_in_trouble_last(hang: Place, name: str) -> 
     assert hang.hasup("why", name).out == PAGE.format(path=path) + "  also    in trouble before: web.3\n"
 
 
+def test_a_replica_that_stood_in_and_is_gone(hang: Place) -> None:
+    journal = Journal(str(hang.state_dir / "journal.db"), print)
+    journal.append(event(12, "starting", "backoff", "exited with code 9; restart in 1 s", "web.4", result="exit-code"))
+    assert journal.close(30)
+    records.write(str(hang.state_dir), "web.4", 4, {"end": {"exit_code": 9}, "output": ["no such table"]})
+    lines = hang.hasup("why", "web").out.splitlines()
+    assert lines[0].startswith("web.4 is gone: ")
+    assert "  said    no such table" in lines
+    assert "  next    nothing: it is no more" in lines
+    assert lines[-1] == "  also    in trouble before: web.2, web.3"
+    assert hang.hasup("why", "web.4").out.splitlines() == lines[:-1]
+
+
 def test_several_names(hang: Place) -> None:
     ended = hang.hasup("why", "web.1", "web.3")
     assert ended.out.startswith(

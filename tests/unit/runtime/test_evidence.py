@@ -1,6 +1,7 @@
 """Evidence is bounded in number, in time and in size, and a disk that fails harms nobody."""
 
 import os
+import time
 
 import pytest
 
@@ -83,8 +84,15 @@ def test_of_one_replica_the_newest_few_are_kept(ward):
     for generation in range(1, 13):
         ward.crashes("web.1", generation)
     assert records.generations(ward.folder, "web.1") == [8, 9, 10, 11, 12]
-    ward.evidence.forget("web.1")
-    assert records.slots(ward.folder) == []
+
+
+def test_what_is_as_old_as_the_journal_gets_is_dropped_at_the_next_start(ward):
+    ward.crashes("web.1")
+    ward.crashes("web.2")
+    month_ago = time.time() - 31 * 86_400
+    os.utime(os.path.join(ward.folder, records.FOLDER, "web.1"), (month_ago, month_ago))
+    Evidence(ward.loop, ward.folder, ward.sinks, ward.trail, lambda _key, _text: None)
+    assert records.slots(ward.folder) == ["web.2"]
 
 
 def test_a_record_that_is_too_large_loses_its_parts(ward):
