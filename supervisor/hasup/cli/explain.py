@@ -84,7 +84,7 @@ def _choose(directory: str, slots: Slots, now: float) -> tuple[Known, list[str]]
 
 
 def _of_running(status: dict[str, Any], directory: str, name: str) -> Slots:
-    """The replicas of a program or group, or this one, with their status; also those that are gone but left evidence."""
+    """The replicas of a program or group, or this one; also those that are gone but left evidence."""
     known = {replica["name"] for program in status["programs"] for replica in program["replicas"]}
     gone = [slot for slot in records.slots(directory) if slot not in known and ":" not in slot]
     if name in gone:
