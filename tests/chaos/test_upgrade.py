@@ -96,6 +96,7 @@ def test_to_the_next_version_and_back_under_requests(hasup, port, tmp_path):
             assert (supervisor["version"], supervisor["guardian_pid"]) == (there, guardian)
             cores.add(supervisor["core_pid"])
             client.more()
+        kill_the_core(hasup, version=__version__)
     assert client.failures == []
     assert len(cores) == 3
     assert supervisor["core_restarts"] == 0
@@ -117,6 +118,14 @@ def still_supervises(hasup: Hasup) -> None:
     hasup.wait("web.1", "back", lambda replica: replica["ready"] and replica["pid"] not in (None, pid))
     hasup.run("stop")
     assert [pid for instance in hasup.instances for pid in of_instance(instance)] == []
+
+
+def kill_the_core(hasup: Hasup, version: str) -> None:
+    """The next one is of the version that was gone over to, or stayed with."""
+    pid = hasup.status()["supervisor"]["core_pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: hasup.status()["supervisor"]["core_pid"] != pid, "another core")
+    assert hasup.status()["supervisor"]["version"] == version
 
 
 BROKEN = {
@@ -155,7 +164,9 @@ def test_a_version_that_does_not_come_up_is_rolled_back(hasup, port, tmp_path, k
     for fact in ("version", "guardian_pid", "core_pid", "core_restarts"):
         assert now[fact] == supervisor[fact]
     assert cause in "".join(event["reason"] for event in hasup.events())
+    kill_the_core(hasup, version=__version__)
     assert as_version(hasup, version(tmp_path, "9.3")).startswith("upgraded:")
+    kill_the_core(hasup, version="9.3")
     still_supervises(hasup)
 
 

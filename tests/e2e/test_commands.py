@@ -264,6 +264,15 @@ def test_the_configuration_is_named_before_or_after_the_command(hasup):
     assert "4 of 4 ready" in found.stdout, "found from below"
 
 
+def test_a_name_that_was_mistyped_reaches_no_other_hasup(hasup):
+    hasup.start('[programs.web]\ncommand = "sleep 1000"\nready.after = "0s"\n')
+    for command in ("stop", "status", "upgrade"):
+        assert "can't be read" in hasup.run(command, "-c", "hasap.toml", code=2).stderr
+    (hasup.folder / "hasup.toml").unlink()  # the one that it was started with may be gone
+    assert hasup.run("status", "-c", "hasup.toml").stdout
+    assert "stopped everything" in hasup.run("stop", "-c", "hasup.toml").stdout
+
+
 def test_the_installed_entry_point_is_the_same(hasup):
     hasup.start(SLEEPERS)
     code = "import sys; sys.argv[0] = 'hasup'; from hasup.cli import main; sys.exit(main())"

@@ -80,10 +80,32 @@ def _thorough(config: str | None, file: str | None, environ: Mapping[str, str], 
     try:
         return load(Path(config) if config else None, environ, Path(cwd)).supervisor.state_dir
     except ConfigError:
-        for guess in () if file is None else _guesses(file, environ):
-            if os.path.exists(os.path.join(guess, SOCKET_NAME)):
-                return guess
-        raise
+        guess = None if file is None else _guess(file, environ)
+        if guess is None:
+            raise
+        return guess
+
+
+def _guess(file: str, environ: Mapping[str, str]) -> str | None:
+    """Where a hasup runs that belongs to ``file``, which can't be read as a whole; None when there is none."""
+    for guess in _guesses(file, environ):
+        if os.path.exists(os.path.join(guess, SOCKET_NAME)) and (os.path.exists(file) or _runs_with(file, guess)):
+            return guess
+    return None
+
+
+def _runs_with(file: str, state_dir: str) -> bool:
+    """Whether the hasup of this state directory was started with a file that is not there any more.
+
+    A name that was mistyped must not reach another hasup, whose state directory happens to be beside it.
+    """
+    from hasup.control.client import ConnectionLost, ControlClient, NoAnswer, NotRunning
+
+    try:
+        with ControlClient(state_dir) as client:
+            return bool(client.call("status", timeout=5.0)["supervisor"]["config"] == os.path.abspath(file))
+    except (ConnectionLost, NoAnswer, NotRunning):
+        return False
 
 
 def _guesses(file: str, environ: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from hasup.cli.errors import UNKNOWN_NAME, USAGE, Failure
 from hasup.cli.past import past
-from hasup.cli.reportview import percent
+from hasup.cli.reportview import between, percent
 from hasup.cli.table import Cell, Column, render
 from hasup.cli.terminal import Terminal, duration, terminal, write_json
 from hasup.config import load, units
@@ -173,7 +173,7 @@ def _shares(figures: Document) -> list[Cell]:
     return [
         Cell(percent(figures["formula"])),
         Cell(percent(simulated["value"]), ("bold",)),
-        Cell(f"{percent(simulated['low'])} to {percent(simulated['high'])}"),
+        Cell(between(simulated, percent)),
         Cell(duration(figures["down_s_per_year"])),
     ]
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 
 from hasup.core import groups, replica, schedule, wishes
-from hasup.core.transitions import AT_REST
 from hasup.core.turn import Turn
 from hasup.model.actions import Forget
 from hasup.model.spec import Group
-from hasup.model.state import State
+from hasup.model.state import AT_REST, State
 
 ALIVE = frozenset({State.STARTING, State.RUNNING})
 

@@ -11,9 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from hasup.core import schedule
-from hasup.core.transitions import AT_REST
 from hasup.model.spec import Program
-from hasup.model.state import Replica, State
+from hasup.model.state import AT_REST, Replica, State
 
 Look = Callable[[str], Replica | None]
 _FAILED = frozenset({State.BACKOFF, State.FAILED, State.COMPLETED})

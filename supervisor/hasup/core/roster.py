@@ -11,9 +11,8 @@ from hasup.core.rate import Rate
 from hasup.core.restore import decode
 from hasup.core.rolling import Rolling, for_standing_in, other
 from hasup.core.step import Calendar
-from hasup.core.transitions import AT_REST
 from hasup.model.spec import Config, Program
-from hasup.model.state import Replica, State
+from hasup.model.state import AT_REST, Replica, State
 
 _FORWARDS = frozenset({State.RUNNING, State.STOPPING})
 _ASKED = 16  # tokens kept

@@ -6,9 +6,8 @@ What is remembered of a run to come is its wall-clock time (``run_at``). The mon
 
 from hasup.core import replica as lives
 from hasup.core.step import Step
-from hasup.core.transitions import AT_REST
 from hasup.core.words import describe
-from hasup.model.state import Replica, Result, State
+from hasup.model.state import AT_REST, Replica, Result, State
 
 LATE_S = 60.0  # a run that could not begin within so long was missed
 REPEAT_S = 3 * 3600.0  # set back by less, the clock makes no run happen twice; by more, it had been wrong before

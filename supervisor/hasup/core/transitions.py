@@ -4,8 +4,6 @@ from hasup.model.state import State
 
 _S = State
 
-AT_REST = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})
-
 MOVES: dict[State, dict[State, str]] = {
     _S.STOPPED: {
         _S.STARTING: "start",

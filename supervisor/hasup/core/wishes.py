@@ -3,9 +3,8 @@
 from hasup.core import schedule
 from hasup.core.replica import ask_to_end, for_good, gave_up, is_clear
 from hasup.core.step import Step
-from hasup.core.transitions import AT_REST
 from hasup.core.turn import Turn
-from hasup.model.state import Result, State
+from hasup.model.state import AT_REST, Result, State
 
 _S = State
 

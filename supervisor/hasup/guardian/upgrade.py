@@ -95,8 +95,11 @@ class Upgrade:
     def parked(self) -> None:
         """The core has laid down its work: try the new one."""
         guardian = self._guardian
-        if self._trial is None or self._parked is not None or guardian.ending.begun:
-            return  # too late: it was given up
+        if self._parked is not None or guardian.ending.begun:
+            return
+        if self._trial is None:  # it took too long, and the upgrade was given up
+            guardian.core.unpark(guardian.core.park(), "it stood by too late for an upgrade")
+            return
         self._trial.cancel()
         self._before = {name: guardian.options.get(name) for name in ("core", "core_env")}
         guardian.options |= {"core": self._order["core"], "core_env": self._env}

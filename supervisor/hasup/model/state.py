@@ -21,6 +21,9 @@ class State(StrEnum):
     FAILED = "failed"  # gave up, by the operator's own rule
 
 
+AT_REST = frozenset({State.STOPPED, State.COMPLETED, State.FAILED})  # left only when somebody, or a schedule, starts it
+
+
 class Result(StrEnum):
     """How the last run ended."""
 
@@ -106,5 +109,4 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def at_rest(self) -> bool:
         """Whether nothing of it lives, and nothing will until somebody starts it."""
-        resting = self.state in (State.STOPPED, State.COMPLETED, State.FAILED)
-        return resting and self.pid is None and self.tree_empty
+        return self.state in AT_REST and self.pid is None and self.tree_empty

@@ -19,19 +19,19 @@ Document = dict[str, Any]
 
 
 class Interval(NamedTuple):
-    """A mean of batch means with its 90% interval."""
+    """A mean of batch means with its 90% interval; None where too little failed to tell."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def interval(batches: list[float]) -> Interval:
     """Batch means (Law and Kelton, Simulation Modeling and Analysis, 9.5.3), within 0 and 1."""
     mean = statistics.fmean(batches)
-    if len(batches) < BATCHES:
-        return Interval(mean, 0.0, 1.0)
-    half = _T_95 * statistics.stdev(batches) / math.sqrt(len(batches))
+    half = _T_95 * statistics.stdev(batches) / math.sqrt(len(batches)) if len(batches) == BATCHES else 0.0
+    if half == 0:
+        return Interval(mean, None, None)
     return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from hasup.version import __version__
 from tests.process.guardian.harness import Bench, lives, pids_in, wait_until
 
@@ -134,3 +136,15 @@ def test_orphans_are_still_adopted(bench: Bench, tmp_path: Path) -> None:
     bench.core.send({"op": "clear", "slot": "web.1", "generation": 1, "grace_s": 0.0})
     bench.core.wait("emptied")
     wait_until(lambda: not lives(daemon), "its end")
+
+
+@pytest.mark.long  # ten seconds
+def test_a_core_that_stands_by_too_late_goes_on(bench: Bench) -> None:
+    bench.core.send({"op": "upgrade", "id": "7", "argv": bench.argv, "core": ["false"], "env": {}})
+    bench.core.wait("park")
+    assert bench.core.wait("upgrade-failed")["cause"] == "the core did not park"
+    bench.core.send({"op": "parked"})
+    assert bench.core.wait("hello")["upgrade"] == {"id": "7", "cause": "the core did not park"}
+    bench.core.wait("hello-end")
+    bench.core.send({"op": "ready"})
+    assert lives(bench.spawn("web.1", FOREVER))

@@ -217,6 +217,16 @@ def test_text_and_json(site):
     site.turn_until(lambda: site.text("web.2.log").count(b"\n") == 2, "an unfinished line is not held back for ever")
 
 
+def test_an_unfinished_line_is_written_when_another_reads_on(site):
+    """Who stands by for an upgrade has it in memory, and may never be asked again."""
+    pipe = site.open(format="text")
+    os.write(pipe, b"whole\nhalf")
+    site.turn_until(lambda: b"whole" in site.text(), "the whole line")
+    assert b"half" not in site.text()
+    site.sinks.flush()
+    assert site.text().endswith(b"half\n")
+
+
 def test_the_line_that_says_ready_is_seen_even_in_pieces(site):
     write_end = site.open()
     site.sinks.expect("web.1", r"listening on .*:\d+$")

@@ -152,7 +152,8 @@ def test_the_interval_of_batch_means():
     assert found.value == pytest.approx(0.85)
     half = 1.7291 * 0.05 * math.sqrt(BATCHES / (BATCHES - 1)) / math.sqrt(BATCHES)
     assert found.high - found.value == pytest.approx(half)
-    assert interval([0.5])[1:] == (0.0, 1.0)
+    assert interval([0.5])[1:] == (None, None)
+    assert interval([1.0] * BATCHES) == (1.0, None, None)
 
 
 def test_the_tally_counts_programs_the_whole_and_phases():
