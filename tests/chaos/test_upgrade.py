@@ -48,6 +48,11 @@ command = ["{sys.executable}", "-c", '''{COUNT}''']
 ready.after = "100ms"
 logs.format = "text"
 
+[programs.pieces]
+command = ["{sys.executable}", "-c", '''{COUNT.replace("flush=True", "end=' ', flush=True")}''']
+ready.after = "100ms"
+logs.format = "text"
+
 [programs.idle]
 command = "sleep 1000"
 ready.after = "0s"
@@ -76,9 +81,9 @@ def as_version(hasup: Hasup, path: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def numbers(path: Path) -> list[int]:
-    """The numbers of complete lines; the text format has time and stream before them."""
-    return [int(line.split()[-1]) for line in path.read_text().split("\n")[:-1]]
+def numbers(path: Path, *, skip: int = 0) -> list[int]:
+    """The numbers of complete lines; the text format has ``skip`` words, time and stream, before them."""
+    return [int(word) for line in path.read_text().split("\n")[:-1] for word in line.split()[skip:]]
 
 
 def test_to_the_next_version_and_back_under_requests(hasup, port, tmp_path):
@@ -96,7 +101,6 @@ def test_to_the_next_version_and_back_under_requests(hasup, port, tmp_path):
             assert (supervisor["version"], supervisor["guardian_pid"]) == (there, guardian)
             cores.add(supervisor["core_pid"])
             client.more()
-        kill_the_core(hasup, version=__version__)
     assert client.failures == []
     assert len(cores) == 3
     assert supervisor["core_restarts"] == 0
@@ -105,10 +109,14 @@ def test_to_the_next_version_and_back_under_requests(hasup, port, tmp_path):
         f"hasup {__version__} is hasup 9.1 now",
         f"hasup 9.1 is hasup {__version__} now",
     ]
-    hasup.run("stop", "count", "text")
-    for log in ("count.1.log", "text.1.log"):
-        found = numbers(hasup.state_dir / "logs" / log)
+    logs = {"count.1.log": 0, "text.1.log": 2, "pieces.1.log": 2}
+    written = {log: len(numbers(hasup.state_dir / "logs" / log, skip=skip)) for log, skip in logs.items()}
+    hasup.run("stop", "count", "text", "pieces")
+    for log, skip in logs.items():
+        found = numbers(hasup.state_dir / "logs" / log, skip=skip)
         assert found == list(range(len(found)))
+        assert len(found) > written[log]
+    kill_the_core(hasup, version=__version__)
     still_supervises(hasup)
 
 

@@ -48,6 +48,7 @@ class CoreLink:
         frame: Callable[[Message, list[int]], None],
     ) -> None:
         self._loop = loop
+        options.setdefault("core_env", {})
         self._options = options  # "core" and "core_env", its command and environment, change with an upgrade
         self._instance: str = options["instance"]
         self._lock_fd: int | None = options.get("lock_fd")
@@ -93,7 +94,7 @@ class CoreLink:
 
     def _fork(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        env = self._options.get("core_env", {}) | {"HASUP_INSTANCE": self._instance, "HASUP_GUARDIAN_FD": "3"}
+        env = self._options["core_env"] | {"HASUP_INSTANCE": self._instance, "HASUP_GUARDIAN_FD": "3"}
         fds = [(0, -1), (1, 2), (2, 2), (3, theirs.fileno())]
         if self._lock_fd is not None:
             env["HASUP_LOCK_FD"] = "4"

@@ -101,7 +101,7 @@ class Upgrade:
             guardian.core.unpark(guardian.core.park(), "it stood by too late for an upgrade")
             return
         self._trial.cancel()
-        self._before = {name: guardian.options.get(name) for name in ("core", "core_env")}
+        self._before = {name: guardian.options[name] for name in ("core", "core_env")}
         guardian.options |= {"core": self._order["core"], "core_env": self._env}
         self._parked = guardian.core.park()
         guardian.core.on_ready, guardian.core.on_death = self._core_ready, self._core_failed

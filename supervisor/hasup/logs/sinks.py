@@ -87,10 +87,11 @@ class Sinks:
         for stream in self._of(slot):
             stream.drain()
 
-    def flush(self) -> None:
-        """Write unfinished lines too: whoever reads on does not know of them."""
-        for stream in self._streams.values():
-            stream.flush()
+    def flush(self, slot: str | None = None) -> None:
+        """Write unfinished lines too, of this slot or of all: nobody will end them, or whoever does not know of them."""
+        for key, stream in self._streams.items():
+            if slot is None or key[0] == slot:
+                stream.flush()
 
     def expect(self, slot: str, pattern: str) -> None:
         """Call ``on_match`` for the first line of output that matches, from now on."""

@@ -206,6 +206,7 @@ class Core:
                 self.engine.feed(ev.SpawnFailed(slot, generation, message["cause"]))
             case "exited":
                 self.sinks.drain(slot)  # its last words belong to its end
+                self.sinks.flush(slot)
                 self.engine.feed(exited(message))
             case "emptied":
                 self.engine.feed(ev.Emptied(slot, generation, message.get("killed", 0)))

@@ -223,8 +223,14 @@ def test_an_unfinished_line_is_written_when_another_reads_on(site):
     os.write(pipe, b"whole\nhalf")
     site.turn_until(lambda: b"whole" in site.text(), "the whole line")
     assert b"half" not in site.text()
-    site.sinks.flush()
+    other = site.open("web.2", file="web.2.log", format="text")
+    os.write(other, b"whole\nhalf")
+    site.turn_until(lambda: b"whole" in site.text("web.2.log"), "the other's whole line")
+    site.sinks.flush("web.1")
     assert site.text().endswith(b"half\n")
+    assert b"half" not in site.text("web.2.log")
+    site.sinks.flush()
+    assert site.text("web.2.log").endswith(b"half\n")
 
 
 def test_the_line_that_says_ready_is_seen_even_in_pieces(site):
