@@ -121,6 +121,7 @@ class Hasup:
         self.state_dir = folder / ".hasup"
         self.foreground: list[subprocess.Popen[str]] = []
         self.instances: set[str] = set()
+        self._guardians: set[int] = set()
         self.env = os.environ | {"PYTHONPATH": str(ROOT / "supervisor"), "NO_COLOR": "1"}
 
     def write(self, text: str, name: str = "hasup.toml") -> Path:
@@ -198,7 +199,9 @@ class Hasup:
 
     def _note_instance(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            self.instances.add(self.instance()["instance"])
+            known = self.instance()
+            self.instances.add(known["instance"])
+            self._guardians.add(known["guardian_pid"])
 
     def end(self) -> list[int]:
         """Stop it; what was left although it should not be (and is killed now)."""
@@ -215,12 +218,26 @@ class Hasup:
                     process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        # Guardians first: they start again what is killed. The mark of the instance is on their children only.
+        for pid in filter(is_guardian, self._guardians):
+            left.append(_kill(pid))
         for instance in self.instances:
-            for pid in of_instance(instance):
-                left.append(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            left += [_kill(pid) for pid in of_instance(instance)]
         return left
+
+
+def is_guardian(pid: int) -> bool:
+    """Whether a number is still that of a guardian."""
+    try:
+        return alive(pid) and b"hasup.guardian" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _kill(pid: int) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return pid
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

@@ -22,7 +22,8 @@ def reload_file(config: str | None) -> int:
     written = _written(config)
     text = msgspec.json.encode(written).decode("utf-8", "surrogateescape")
     answer = ask_again(config, "reload", {"config": text, "wait": True, "token": _token()})
-    sys.stdout.write(f"{answer['summary']}\n")
+    if not answer.get("not_reloaded"):
+        sys.stdout.write(f"{answer['summary']}\n")
     return _report("ready:", answer)
 
 

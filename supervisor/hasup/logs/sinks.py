@@ -88,7 +88,7 @@ class Sinks:
             stream.drain()
 
     def flush(self, slot: str | None = None) -> None:
-        """Write unfinished lines too, of this slot or of all: nobody will end them, or whoever does not know of them."""
+        """Write unfinished lines too, of this slot or of all: who would end them is gone or knows nothing of them."""
         for key, stream in self._streams.items():
             if slot is None or key[0] == slot:
                 stream.flush()
