@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import urllib.error
@@ -11,7 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
-from tests.e2e.harness import free_port, get, until
+from tests.e2e.harness import Asking, free_port, get, until
 
 WEB = '[programs.web]\ncommand = "sleep 1000"\nready.after = "100ms"\nrestart.delay = "100ms"\n'
 
@@ -57,6 +58,34 @@ def test_scraped_through_deaths_and_until_it_is_not_wanted(hasup):
     hasup.run("reload")
     until(lambda: scrape(url) is None, "nobody listens any more")
     assert hasup.replica("web.1")["restarts"] == 1, "the program was not touched"
+
+
+def test_the_load_of_a_dispatcher_and_what_is_counted_of_its_replicas(hasup):
+    port = free_port()
+    hasup.start(
+        '[programs.web]\ncommand = "${HASUP_PYTHON} -m hasup.demo.web"\nport = "auto"\nready.notify = true\n'
+        f'listen = "127.0.0.1:{port}"\nrestart = {{ delay = "20ms", factor = 1 }}\n'
+    )
+    with Asking(f"http://127.0.0.1:{port}/") as client:
+        client.more(20)
+    os.kill(hasup.replica("web.1")["pid"], signal.SIGKILL)
+    hasup.wait("web.1", "back", lambda one: one["restarts"] == 1 and one["ready"])
+
+    def shown():
+        found = {
+            (s.name, *sorted(s.labels.values())): s.value
+            for family in openmetrics(hasup.run("metrics").stdout)
+            for s in family.samples
+        }
+        return found if found.get(("hasup_dispatcher_connections_total", "web"), 0) >= 20 else None
+
+    found = until(shown, "the dispatcher has told of its connections")
+    assert ("hasup_backend_first_byte_seconds", "web", "web.1") in found
+    assert found["hasup_replica_restart_causes_total", "signal", "web", "web.1"] == 1
+    assert found["hasup_replica_state_seconds_total", "running", "web", "web.1"] > 0
+    assert found["hasup_loop_lag_seconds_count",] > 0
+    assert "web listens on" in hasup.run("status").stdout
+    assert re.search(r"needs 1; \d+ connection", hasup.run("status").stdout)
 
 
 def test_an_address_that_others_reach_is_a_fault(hasup):

@@ -26,7 +26,7 @@ def replica(name: str, state: str = "running", ready: bool = True, **more: Any) 
         "cpu_percent": 0.1 if alive else None, "memory_bytes": 12_900_000 if alive else None, "reason": "it is ready",
         "status_text": "", "degraded": False, "settled": True, "stuck": [],
     }  # fmt: skip
-    assert not set(more) - set(document)
+    assert not set(more) - {*document, "restarted_for", "seconds_in_state"}
     return document | more
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from hasup.cli.errors import Failure
 from hasup.cli.eventlist import JOURNAL_NAME
 from hasup.cli.link import ANSWER_S
+from hasup.cli.loadmetrics import loads
 from hasup.control.client import ConnectionLost, ControlClient
 from hasup.journal.reader import Unreadable, read_totals
 from hasup.model.state import State
@@ -16,6 +17,7 @@ try:
     from prometheus_client.core import (
         CounterMetricFamily,
         GaugeMetricFamily,
+        HistogramMetricFamily,
         InfoMetricFamily,
         Metric,
         StateSetMetricFamily,
@@ -46,6 +48,8 @@ class Families:
         yield from _programs(self._status["programs"])
         replicas = [(p["name"], r) for p in self._status["programs"] for r in p["replicas"]]
         yield from _replicas(replicas)
+        yield from _lives(replicas)
+        yield from loads(self._status["programs"])
         yield _ends({r["name"]: name for name, r in replicas}, self._totals)
 
 
@@ -92,6 +96,7 @@ def _own(own: Document, totals: Totals, journal_bytes: int) -> Iterator[Metric]:
     yield CounterMetricFamily("hasup_core_restarts", "How often its core was replaced", own["core_restarts"])
     yield GaugeMetricFamily("hasup_troubles", "What hasup has to leave undone now", len(own["degraded"]))
     yield GaugeMetricFamily("hasup_journal_size_bytes", "Size of the journal's file", journal_bytes)
+    yield from _lag(own.get("loop_lag"))
     events = CounterMetricFamily("hasup_events", "Events since the journal was begun, by kind", labels=["event"])
     counted: dict[str, int] = {}
     for (_, event, _), count in totals.items():
@@ -99,6 +104,15 @@ def _own(own: Document, totals: Totals, journal_bytes: int) -> Iterator[Metric]:
     for event, count in sorted(counted.items()):
         events.add_metric([event], count)
     yield events
+
+
+def _lag(lag: Document | None) -> Iterator[Metric]:
+    if lag is None:
+        return
+    family = HistogramMetricFamily("hasup_loop_lag_seconds", "How late turns of the core's main loop began")
+    family.add_metric([], list(lag["buckets"].items()), lag["sum_s"])
+    yield family
+    yield GaugeMetricFamily("hasup_loop_lag_longest_seconds", "The latest turn since this core began", lag["longest_s"])
 
 
 def _programs(programs: list[Document]) -> Iterator[Metric]:
@@ -138,6 +152,24 @@ def _replicas(replicas: list[tuple[str, Document]]) -> Iterator[Metric]:
         for program, replica in replicas:
             if replica[key] is not None:
                 family.add_metric([program, replica["name"]], replica[key] * factor)
+        yield family
+
+
+def _lives(replicas: list[tuple[str, Document]]) -> Iterator[Metric]:
+    """What is counted by kind. A core of an earlier version does not tell it."""
+    families = {
+        "restarted_for": (
+            "hasup_replica_restart_causes",
+            "How often it was restarted, by what ended the run",
+            "result",
+        ),
+        "seconds_in_state": ("hasup_replica_state_seconds", "How long it was in each state", "state"),
+    }
+    for key, (name, words, label) in families.items():
+        family = CounterMetricFamily(name, words, labels=[*_OF_REPLICA, label])
+        for program, replica in replicas:
+            for kind, value in replica.get(key, {}).items():
+                family.add_metric([program, replica["name"], kind], value)
         yield family
 
 

@@ -193,7 +193,21 @@ def _listening(document: Document, screen: Terminal) -> Iterator[str]:
     for program in listening:
         enough = program["ready"] >= program["need"]
         text = f"{program['name']} listens on {program['listen']}: {program['ready']} ready, needs {program['need']}"
-        yield screen.paint(_cut(text, screen), *(() if enough else ("yellow",)))
+        load = program.get("load") or {}
+        well = enough and not load.get("full") and not load.get("queued")
+        yield screen.paint(_cut(text + _load(load), screen), *(() if well else ("yellow",)))
+
+
+def _load(load: Document) -> str:
+    """``"; 12 connections, 3 waiting, 1 refused"``: of its dispatcher, as far as it told."""
+    if "open" not in load:
+        return ""
+    parts = [f"{load['open']} connection{'' if load['open'] == 1 else 's'}"]
+    parts += [f"{load[key]} {word}" for key, word in (("queued", "waiting"), ("refused", "refused")) if load.get(key)]
+    parts += ["accepting no more"] if load.get("full") else []
+    ejected = sorted(name for name, one in load.get("backends", {}).items() if one.get("ejected"))
+    parts += [f"{', '.join(ejected)} set aside for failing"] if ejected else []
+    return f"; {', '.join(parts)}"
 
 
 def _cut(text: str, screen: Terminal, used: int = 0) -> str:

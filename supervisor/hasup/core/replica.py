@@ -7,7 +7,7 @@ twice (as it is to a core that has just been started).
 from typing import Any
 
 from hasup.core import limits, restart
-from hasup.core.step import Step
+from hasup.core.step import Step, restarted
 from hasup.core.words import again, describe, number_of, signal_name
 from hasup.model import events as ev
 from hasup.model.actions import Collect, RunStopCommand, Signal
@@ -333,8 +333,8 @@ def ended(step: Step, what: str, *, succeeded: bool) -> None:
             _S.BACKOFF,
             reason,
             deadline=step.now,
-            restarts=replica.restarts + 1,
             recover=not succeeded,
+            **restarted(replica, _last_result(replica)),
             **_OVER,
         )
         step.restarted = True
@@ -374,11 +374,16 @@ def _again_after(step: Step, reason: str, verdict: restart.Verdict, delay: float
         deadline=step.now + delay,
         failures=verdict.failures,
         history=verdict.history,
-        restarts=step.replica.restarts + 1,
         settled=True,
+        **restarted(step.replica, _last_result(step.replica)),
         **_OVER,
     )
     step.failed = step.restarted = True
+
+
+def _last_result(replica: Replica) -> Result:
+    assert replica.last is not None
+    return replica.last.result
 
 
 def _has_failed(step: Step) -> None:

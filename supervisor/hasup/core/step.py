@@ -10,7 +10,7 @@ from hasup.core import hooks
 from hasup.core.transitions import MOVES
 from hasup.model.actions import Action, Changed, ClearTree, EndHook, RunHook, Spawn
 from hasup.model.spec import Program
-from hasup.model.state import Replica, State
+from hasup.model.state import Replica, Result, State
 
 
 class Calendar(Protocol):
@@ -90,6 +90,7 @@ class Step:
         assert reason
         changes.setdefault("admitted", False)
         changes.setdefault("draining", False)
+        changes["spent"] = spent(self.replica, self.now)
         if state is not State.RUNNING:
             changes.setdefault("ready", False)
             changes.setdefault("heartbeat_due", None)
@@ -200,3 +201,17 @@ class Step:
         replica = self.replica
         if getattr(self.program.hooks, hook):
             self.act(RunHook(replica.name, replica.generation, hook, hooks.facts(replica, hook)))
+
+
+def spent(known: Replica, now: float) -> dict[str, float]:
+    """Seconds in each state up to ``now``; what was before the first move is not counted."""
+    if not known.since:
+        return known.spent
+    state = known.state.value
+    return known.spent | {state: round(known.spent.get(state, 0.0) + now - known.since, 3)}
+
+
+def restarted(known: Replica, result: Result) -> dict[str, Any]:
+    """The changes that count one more restart, after a run that ended so."""
+    count = known.restarted_for.get(result.value, 0) + 1
+    return {"restarts": known.restarts + 1, "restarted_for": known.restarted_for | {result.value: count}}

@@ -2,7 +2,7 @@
 
 from hasup.core import schedule
 from hasup.core.replica import ask_to_end, for_good, gave_up, is_clear
-from hasup.core.step import Step
+from hasup.core.step import Step, restarted
 from hasup.core.turn import Turn
 from hasup.model.state import AT_REST, Result, State
 
@@ -84,7 +84,7 @@ def restart_now(step: Step, why: str, result: Result = Result.OPERATOR, *, gentl
     if step.ending:
         return
     if replica.state in (_S.STARTING, _S.RUNNING):
-        step.set(wanted=True, settled=False, restarts=replica.restarts + 1)
+        step.set(wanted=True, settled=False, **restarted(replica, result))
         ask_to_end(step, why, result, why, gently=gently)
         step.set(then_start=True)
         step.restarted = True

@@ -90,6 +90,8 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     failures: int = 0  # in a row, for the delay
     history: tuple[float, ...] = ()  # restarts within the window, as many as the limit needs
     restarts: int = 0  # in all
+    restarted_for: dict[str, int] = {}  # the same by result of the run before
+    spent: dict[str, float] = {}  # seconds in each state, the one that it is in not counted
     last: LastRun | None = None
     status_text: str = ""  # STATUS= of the replica
     probe_failures: int = 0  # failed health probes in a row

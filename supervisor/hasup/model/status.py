@@ -1,5 +1,7 @@
 """The documents that commands print with ``--json``; the shapes are those of the design, section 5."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -33,6 +35,8 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     degraded: bool = False
     settled: bool = False
     stuck: tuple[int, ...] = ()
+    restarted_for: dict[str, int] = {}  # restarts by result of the run before
+    seconds_in_state: dict[str, float] = {}
 
 
 class ProgramStatus(msgspec.Struct, frozen=True):
@@ -46,6 +50,15 @@ class ProgramStatus(msgspec.Struct, frozen=True):
     replicas: tuple[ReplicaStatus, ...]
     dispatcher: ReplicaStatus | None = None
     groups: tuple[str, ...] = ()
+    load: dict[str, Any] | None = None  # of its dispatcher, as hasup.dispatch.stats.figures tells it
+
+
+class LoopLag(msgspec.Struct, frozen=True):
+    """How late the core's loop was at its turns; ``buckets``: how many were no later than so many seconds."""
+
+    longest_s: float
+    sum_s: float
+    buckets: dict[str, int]
 
 
 class SupervisorStatus(msgspec.Struct, frozen=True):
@@ -61,6 +74,7 @@ class SupervisorStatus(msgspec.Struct, frozen=True):
     state_dir: str = ""
     stopping: bool = False
     degraded: tuple[str, ...] = ()  # what hasup had to leave undone: "journal: disk full, 12 events lost"
+    loop_lag: LoopLag | None = None  # since this core began
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -77,7 +77,7 @@ class Core:
         self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed), self.trail)
         self.dispatching = Dispatching(loop, self.store, self.ports, lambda text: self.trouble("dispatch", text))
         self.dispatching.on_drained = lambda slot: self.engine.feed(ev.Drained(slot))
-        self.page = StatusPage(self.hello, self.supervisor, self.ports)
+        self.page = StatusPage(self.hello, self.supervisor, self.ports, self.engine.lag, self.dispatching.stats)
         self.operator = Operator(self)
         self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
         self.wallclock = WallClockWatch(self.engine)

@@ -11,6 +11,7 @@ from hasup.core import Supervisor
 from hasup.loop import Loop, Timer
 from hasup.model.actions import Action
 from hasup.model.events import Due, Event, Stalled
+from hasup.runtime.lag import Lag
 from hasup.runtime.link import Frame, GuardianLink
 
 STALL_S = 1.0  # a loop that did not turn for so long was stopped or starved: signs of life get grace
@@ -26,7 +27,7 @@ class Engine:
         self.perform: Callable[[Action], None] = lambda _action: None
         self.changed: Callable[[list[str]], None] = lambda _slots: None
         self.extra_blobs: Callable[[], dict[str, str | None]] = dict
-        self.max_lag = 0.0
+        self.lag = Lag()
         self._link = link
         self._queue: deque[Event] = deque()
         self._after: list[Callable[[], None]] = []
@@ -86,6 +87,6 @@ class Engine:
         self.feed(Due())
 
     def _look_for_stall(self, lag: float) -> None:
-        self.max_lag = max(self.max_lag, lag)
+        self.lag.note(lag)
         if lag > STALL_S:  # first in the turn: grace comes before judgement
             self._queue.appendleft(Stalled(lag))

@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from hasup.core import Supervisor
+from hasup.core.step import spent
 from hasup.model.spec import Config, Program
 from hasup.model.state import LastRun, Replica, State
 from hasup.model.status import Last, ProgramStatus, ReplicaStatus, Status, SupervisorStatus
+from hasup.runtime.lag import Lag
 from hasup.runtime.ports import Ports
 from hasup.runtime.record import iso
 from hasup.runtime.snapshot import Hello
@@ -30,8 +32,12 @@ class Usage(Protocol):
 class StatusPage:
     """Builds the status document."""
 
-    def __init__(self, hello: Hello, supervisor: Supervisor, ports: Ports) -> None:
+    def __init__(
+        self, hello: Hello, supervisor: Supervisor, ports: Ports, lag: Lag, loads: Mapping[str, dict[str, Any]]
+    ) -> None:
         self._hello = hello
+        self._lag = lag
+        self._loads = loads
         self._supervisor = supervisor
         self._ports = ports
 
@@ -61,6 +67,7 @@ class StatusPage:
             state_dir=config.supervisor.state_dir,
             stopping=stopping,
             degraded=troubles,
+            loop_lag=self._lag.figures(),
         )
 
     def _program(self, config: Config, program: Program, known: dict[str, list[ReplicaStatus]]) -> ProgramStatus:
@@ -75,6 +82,7 @@ class StatusPage:
             replicas=tuple(replicas),
             dispatcher=dispatcher[0] if dispatcher else None,
             groups=tuple(group.name for group in config.groups.values() if program.name in group.programs),
+            load=self._loads.get(f"{program.name}:dispatcher.1"),
         )
 
     def _replica(self, replica: Replica, program: Program, now: float, usage: Usage | None) -> ReplicaStatus:
@@ -98,6 +106,8 @@ class StatusPage:
             degraded=replica.degraded,
             settled=self._supervisor.is_settled(replica),
             stuck=replica.stuck,
+            restarted_for=replica.restarted_for,
+            seconds_in_state=spent(replica, now),
         )
 
     def _last(self, last: LastRun | None) -> Last | None:

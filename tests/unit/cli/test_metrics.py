@@ -28,11 +28,24 @@ def samples(text: str, parse: Any = openmetrics) -> dict[tuple[str, ...], float]
     return found
 
 
+BACKEND = {
+    "open": 3, "total": 40, "failed": 2, "ejected": False, "bytes_in": 1000, "bytes_out": 2000, "connect_s": 0.0002,
+    "first_byte_s": 0.012, "of_a_later_version": [1],
+}  # fmt: skip
+LOAD = {"accepted": 43, "open": 4, "queued": 1, "refused": 2, "full": False, "backends": {"web.1": BACKEND}, "more": {}}
+LAG = {"longest_s": 0.02, "sum_s": 0.5, "buckets": {"0.001": 90, "0.025": 100, "+Inf": 100}}
+
+
 @pytest.fixture
 def running(place: Place) -> Place:
     write_an_hour(place)
-    web = program("web", replica("web.1"), replica("web.2", "backoff", False, next_start_s=1.5, restarts=3), need=2)
-    place.answers(status=status(web, state_dir=str(place.state_dir), degraded=["journal: disk full"]))
+    failing = replica(
+        "web.2", "backoff", False, next_start_s=1.5, restarts=3, restarted_for={"signal": 2, "heartbeat": 1},
+        seconds_in_state={"running": 90.5, "backoff": 3.0},
+    )  # fmt: skip
+    web = program("web", replica("web.1"), failing, need=2, load=LOAD)
+    answer = status(web, state_dir=str(place.state_dir), degraded=["journal: disk full"], loop_lag=LAG)
+    place.answers(status=answer)
     return place
 
 
@@ -54,6 +67,42 @@ def test_openmetrics(running: Place) -> None:
     assert ("hasup_replica_next_start_seconds", "web", "web.1") not in found
     assert found["hasup_replica_cpu_ratio", "web", "web.1"] == pytest.approx(0.001)
     assert found["hasup_replica_restarts_total", "web", "web.2"] == 3
+
+
+def test_restarts_and_time_by_kind(running: Place) -> None:
+    found = samples(running.hasup("metrics").out)
+    assert found["hasup_replica_restart_causes_total", "web", "web.2", "signal"] == 2
+    assert found["hasup_replica_restart_causes_total", "web", "web.2", "heartbeat"] == 1
+    assert found["hasup_replica_state_seconds_total", "web", "web.2", "running"] == 90.5
+
+
+def test_the_lag_of_the_loop(running: Place) -> None:
+    found = samples(running.hasup("metrics").out)
+    assert found["hasup_loop_lag_seconds_bucket", "0.001"] == 90
+    assert found["hasup_loop_lag_seconds_count",] == 100
+    assert found["hasup_loop_lag_longest_seconds",] == 0.02
+
+
+def test_the_load_of_a_dispatcher(running: Place) -> None:
+    found = samples(running.hasup("metrics").out)
+    assert found["hasup_dispatcher_open_connections", "web"] == 4
+    assert found["hasup_dispatcher_waiting_connections", "web"] == 1
+    assert found["hasup_dispatcher_connections_total", "web"] == 43
+    assert found["hasup_dispatcher_refused_connections_total", "web"] == 2
+    assert found["hasup_dispatcher_full", "web"] == 0
+    assert found["hasup_backend_connections_total", "web", "web.1"] == 40
+    assert found["hasup_backend_failed_connections_total", "web", "web.1"] == 2
+    assert found["hasup_backend_received_bytes_total", "web", "web.1"] == 1000
+    assert found["hasup_backend_sent_bytes_total", "web", "web.1"] == 2000
+    assert found["hasup_backend_first_byte_seconds", "web", "web.1"] == 0.012
+
+
+def test_a_core_of_an_earlier_version_tells_less(place: Place) -> None:
+    place.answers(status=status(program("web", replica("web.1"), load={"open": 1, "backends": {"web.1": {}}})))
+    found = samples(place.hasup("metrics").out)
+    assert found["hasup_dispatcher_open_connections", "web"] == 1
+    assert found["hasup_replica_ready", "web", "web.1"] == 1
+    assert not [name for name, *_ in found if name.startswith(("hasup_backend", "hasup_loop"))]
 
 
 def test_what_the_journal_counted(running: Place) -> None:
@@ -101,7 +150,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are(running: Place, tmp_path:
 def test_every_metric_is_in_the_documentation(running: Place) -> None:
     told = DOCUMENT.read_text()
     for name in re.findall(r"^# TYPE (\S+)", running.hasup("metrics").out, re.MULTILINE):
-        assert name in told or name.replace("hasup_replica", "") in told, name
+        assert name in told or re.sub("hasup_(replica|dispatcher|backend)", "", name) in told, name
 
 
 def test_a_journal_that_cannot_be_read_is_no_reason_to_say_nothing(running: Place) -> None:

@@ -151,6 +151,24 @@ def test_a_dispatcher_is_shown_when_it_is_not_well() -> None:
     assert "web:dispatcher.1" in page(status(program("web", replica("web.1"), dispatcher=sick)), WIDE, NOW)
 
 
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"open": 1, "queued": 0, "refused": 0, "full": False, "backends": {}}, "; 1 connection"),
+        (
+            {"open": 12, "queued": 3, "refused": 4, "full": True, "backends": {"web.1": {"ejected": True}}},
+            "; 12 connections, 3 waiting, 4 refused, accepting no more, web.1 set aside for failing",
+        ),
+    ],
+)
+def test_the_load_of_a_dispatcher(load: dict[str, Any] | None, words: str) -> None:
+    web = program("web", replica("web.1"), listen="127.0.0.1:8000", load=load)
+    shown = page(status(web), WIDE, NOW)
+    assert shown.endswith(f"web listens on 127.0.0.1:8000: 1 ready, needs 1{words}\n")
+
+
 # --- the command ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("argv", [["status"], ["-c", "hasup.toml", "status"], ["status", "--config=hasup.toml"]])
 def test_the_command_prints_the_page(place: Place, argv: list[str]) -> None:

@@ -85,6 +85,9 @@ class Driver:
         self.core = Supervisor(self.config, seed=1, calendar=EveryHour())
         self.core.restore(self.blobs if blobs is None else blobs, self.now)
 
+    def restart(self, *slots: str) -> list[act.Action]:
+        return self.tell(ev.Restart(slots))
+
     # --- the guardian's side ----------------------------------------------------------------------------------------
     def spawned(self, *slots: str) -> list[act.Action]:
         return [a for slot in slots for a in self.tell(ev.Spawned(slot, self[slot].generation, 1000))]
