@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,9 @@ def _enter(program: Program) -> None:
 
 
 def _port(program: Program) -> str | None:
+    listen = program.listen
+    if listen is not None and listen.mode == "proxy" and listen.replica_address == "unix":
+        return os.path.join(tempfile.gettempdir(), f"hasup-run-{os.getpid()}.sock")
     if program.port == "auto":
         return str(_free_port())
     return None if program.port is None else str(program.port)

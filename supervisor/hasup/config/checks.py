@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hasup.config import readers, support, templates, units
+from hasup.config import listening, readers, support, templates, units
 from hasup.config.faults import nearest
 from hasup.config.merge import PROBES
 from hasup.config.node import Faults, Node
@@ -109,20 +109,12 @@ def _program(program: Program, node: Node, faults: Faults) -> None:
             faults.add(
                 node.at("rlimits", name), "expected a number, or [soft, hard] with soft below hard; -1: unlimited"
             )
-    if program.listen is not None and program.listen.weights:
-        _weights(program, program.listen.weights, node.at("listen", "weights"), faults)
+    listening.check(program, node, faults)
     _probe("ready", program.ready, node, faults)
     if program.health is not None:
         _probe("health", program.health, node, faults)
         if not any(node.has("health", probe) for probe in PROBES["health"]):
             faults.add(node.at("health"), "needs one of http, tcp or exec")
-
-
-def _weights(program: Program, weights: tuple[int, ...], node: Node, faults: Faults) -> None:
-    if len(weights) != program.replicas:
-        faults.add(node, f"needs a weight for each replica ({program.replicas}), has {len(weights)}")
-    elif not any(weights):
-        faults.add(node, "needs a weight above 0")
 
 
 def _probe(table: str, probe: Ready | Health, node: Node, faults: Faults) -> None:

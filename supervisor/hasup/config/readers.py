@@ -159,6 +159,8 @@ def _signal(value: object) -> str:
 
 
 def _address(value: object) -> str:
+    if _text(value).startswith("udp:"):
+        raise Wrong(f"UDP is not forwarded, only connections (TCP and Unix sockets): {shown(value)}")
     try:
         address_parts(_text(value))
     except ValueError:
@@ -168,14 +170,22 @@ def _address(value: object) -> str:
 
 def _url(value: object) -> str:
     text = _text(value)
+    plain_text = text.isascii() and text.isprintable() and not any(map(str.isspace, text))
+    if not plain_text or not (_is_url_of_unix(text) if text.startswith("http://unix:") else _is_url(text)):
+        raise expected('a URL such as "http://127.0.0.1:${PORT}/healthz" or "http://unix:${PORT}:/healthz"', value)
+    return text
+
+
+def _is_url(text: str) -> bool:
     try:
         split = urlsplit(re.sub(r"\$\{\w+\}", "1", text))
-        good = split.scheme == "http" and split.hostname and (split.port is None or split.port > 0)
+        return bool(split.scheme == "http" and split.hostname and split.port != 0 and "@" not in split.netloc)
     except ValueError:
-        good = False
-    if not good or not text.isascii() or any(c.isspace() or not c.isprintable() for c in text) or "@" in split.netloc:
-        raise expected('a URL such as "http://127.0.0.1:${PORT}/healthz"', value)
-    return text
+        return False
+
+
+def _is_url_of_unix(text: str) -> bool:
+    return re.fullmatch(r"http://unix:(/|\$\{\w+\}).*?:/.*", text) is not None
 
 
 def _octal(value: object) -> int:

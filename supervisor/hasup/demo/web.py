@@ -1,7 +1,7 @@
 """A web server that says which replica answers. ``python -m hasup.demo.web [--slow SECONDS] [--ignore-term]``.
 
-Takes the socket it is handed (``listen.mode = "share"``) or listens on ``$PORT``. ``/healthz`` says ok; ``/hang`` makes
-it stop answering; ``/crash`` ends it.
+Takes the socket it is handed (``listen.mode = "share"``) or listens on ``$PORT`` (a port, or the path of a Unix
+socket). ``/healthz`` says ok; ``/hang`` makes it stop answering; ``/crash`` ends it.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import http.server
 import os
 import signal
 import socket
+import socketserver
 import threading
 import time
 from typing import Any
@@ -56,13 +57,19 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 512
     allow_reuse_address = True
 
-    def __init__(self, inherited: socket.socket | None, port: int) -> None:
+    def __init__(self, inherited: socket.socket | None, where: str) -> None:
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=inherited is None)
+        self.address_family = socket.AF_UNIX if where.startswith("/") else socket.AF_INET
+        address: Any = where if where.startswith("/") else ("127.0.0.1", int(where))
+        super().__init__(address, Handler, bind_and_activate=inherited is None)
         if inherited is not None:
             self.socket.close()
             self.socket = inherited
+
+    def server_bind(self) -> None:
+        """Without asking for the name of this machine."""
+        socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A connection begins."""
@@ -94,7 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     Handler.slow = options.slow
     inherited = hasup.listen_sockets()
-    server = Server(inherited[0] if inherited else None, int(os.environ.get("PORT", "0")))
+    server = Server(inherited[0] if inherited else None, os.environ.get("PORT", "0"))
     stop = signal.SIG_IGN if options.ignore_term else lambda *_: threading.Thread(target=server.shutdown).start()
     signal.signal(signal.SIGTERM, stop)
     print(f"listening on {server.socket.getsockname()}", flush=True)

@@ -59,7 +59,10 @@ class Ready(Table, frozen=True, kw_only=True):
         float, Option("Alive this long counts as ready, when no other way is given", "duration", minimum=0)
     ] = 1.0
     notify: Annotated[bool, Option("Ready when it sends READY=1 to its NOTIFY_SOCKET")] = False
-    http: Annotated[str | None, Option("Ready when this URL answers with a status from 200 to 399", "url")] = None
+    http: Annotated[
+        str | None,
+        Option("Ready when this URL answers with a status from 200 to 399; http://unix:SOCKET:/PATH too", "url"),
+    ] = None
     tcp: Annotated[str | None, Option("Ready when a connection to this address succeeds", "address")] = None
     exec: Annotated[tuple[str, ...], Option("Ready when this command exits with 0", "command")] = ()
     log: Annotated[str | None, Option("Ready when a line of its output matches this regular expression", "pattern")] = (
@@ -88,7 +91,10 @@ class Heartbeat(Table, frozen=True, kw_only=True):
 class Health(Table, frozen=True, kw_only=True):
     """A liveness probe, from readiness on."""
 
-    http: Annotated[str | None, Option("Alive when this URL answers with a status from 200 to 399", "url")] = None
+    http: Annotated[
+        str | None,
+        Option("Alive when this URL answers with a status from 200 to 399; http://unix:SOCKET:/PATH too", "url"),
+    ] = None
     tcp: Annotated[str | None, Option("Alive when a connection to this address succeeds", "address")] = None
     exec: Annotated[tuple[str, ...], Option("Alive when this command exits with 0", "command")] = ()
     status: Annotated[
@@ -161,6 +167,13 @@ class Listen(Table, frozen=True, kw_only=True):
         Literal["proxy", "share"],
         Option("proxy: forwards to ready replicas at their $PORT; share: each inherits the socket (LISTEN_FDS)"),
     ] = "proxy"
+    replica_address: Annotated[
+        Literal["tcp", "unix"],
+        Option("What $PORT is: tcp, a port at replica_host; unix, the path of the Unix socket to listen on"),
+    ] = "tcp"
+    replica_host: Annotated[
+        str, Option("The address (a number) at which the replicas listen on their $PORT, such as ::1")
+    ] = "127.0.0.1"
     balance: Annotated[Balance, Option("round-robin, least-connections or random-two")] = "round-robin"
     weights: Annotated[
         tuple[int, ...], Option("Weight of each slot for round-robin; default: all alike", minimum=0, maximum=1000)

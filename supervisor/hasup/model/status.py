@@ -37,6 +37,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     stuck: tuple[int, ...] = ()
     restarted_for: dict[str, int] = {}  # restarts by result of the run before
     seconds_in_state: dict[str, float] = {}
+    socket: str | None = None  # the path of its Unix socket, in place of a port
 
 
 class ProgramStatus(msgspec.Struct, frozen=True):

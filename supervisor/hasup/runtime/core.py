@@ -24,6 +24,7 @@ from hasup.protocol.guardian import Message
 from hasup.runtime import proc
 from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
+from hasup.runtime.endpoints import Endpoints
 from hasup.runtime.engine import Engine
 from hasup.runtime.evidence import Evidence
 from hasup.runtime.fdstore import FdStore
@@ -63,6 +64,7 @@ class Core:
         self.supervisor = Supervisor(config, seed=int(self.hello.instance[:8], 16), calendar=cron)
         self.engine = Engine(loop, link, self.supervisor)
         self.ports = Ports()
+        self.endpoints = Endpoints(self.ports, config.supervisor.state_dir)
         self.log, self.journal, self.recorder = self._records()
         self.sinks = self._sinks()
         self.notify = NotifySockets(loop, self.hello.instance, self.engine.feed, self._belongs, self._refused)
@@ -75,9 +77,9 @@ class Core:
         self.sampler = Sampler(loop, self._sampled)
         prober = Prober(loop, self.engine.feed, self._run_probe)
         self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed), self.trail)
-        self.dispatching = Dispatching(loop, self.store, self.ports, lambda text: self.trouble("dispatch", text))
+        self.dispatching = Dispatching(loop, self.store, self.endpoints, lambda text: self.trouble("dispatch", text))
         self.dispatching.on_drained = lambda slot: self.engine.feed(ev.Drained(slot))
-        self.page = StatusPage(self.hello, self.supervisor, self.ports, self.engine.lag, self.dispatching.stats)
+        self.page = StatusPage(self.hello, self.supervisor, self.endpoints, self.engine.lag, self.dispatching.stats)
         self.operator = Operator(self)
         self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
         self.wallclock = WallClockWatch(self.engine)
@@ -104,9 +106,9 @@ class Core:
         )
 
     def _effects(self) -> Effects:
-        spawner = Spawner(self.config, self.hello.instance, self.store, self.ports)
+        spawner = Spawner(self.config, self.hello.instance, self.store, self.endpoints)
         effects = Effects(
-            self.engine, self.store, spawner, self.ports, self.sinks, self.notify, self.jobs, self.recorder,
+            self.engine, self.store, spawner, self.endpoints, self.sinks, self.notify, self.jobs, self.recorder,
             self.evidence,
         )  # fmt: skip
         self.engine.perform = effects.perform
@@ -232,6 +234,7 @@ class Core:
                 self._watch(replica)
                 if replica.at_rest:
                     self.fdstore.release(slot)
+                    self.endpoints.release(self.supervisor.spec(slot), replica.index)
                 programs.add(replica.program)
         for name in programs:
             self._tell_dispatcher(name)
@@ -273,6 +276,7 @@ class Core:
         self.recorder.note(act.Note("hasup-stopped", f"everything is stopped; hasup ends with exit code {code}"))
         self.ended = True
         self.operator.farewell()
+        self.endpoints.close()
         self.evidence.flush()
         self.journal.close(2.0)
         self.engine.order("", {"op": "exit", "code": code})

@@ -8,7 +8,7 @@ from typing import Any
 from hasup.loop import Loop
 from hasup.model.spec import Program
 from hasup.model.state import Replica, State
-from hasup.runtime.ports import Ports
+from hasup.runtime.endpoints import Endpoints
 from hasup.runtime.store import Store
 
 _PACKET_MAX = 65536
@@ -19,10 +19,10 @@ Served = Iterable[tuple[Replica, Program]]
 class Dispatching:
     """One table of backends a dispatcher. The table is sent whole, so that a lost one does no harm."""
 
-    def __init__(self, loop: Loop, store: Store, ports: Ports, trouble: Callable[[str], None]) -> None:
+    def __init__(self, loop: Loop, store: Store, endpoints: Endpoints, trouble: Callable[[str], None]) -> None:
         self._loop = loop
         self._store = store
-        self._ports = ports
+        self._endpoints = endpoints
         self._trouble = trouble
         self._revision = 0
         self._sent: dict[str, str] = {}
@@ -58,7 +58,7 @@ class Dispatching:
         return [
             {
                 "name": replica.name,
-                "address": f"127.0.0.1:{self._ports.of(runs, replica.index)}",
+                "address": self._endpoints.address(runs, replica.index),
                 "weight": weights[replica.index - 1] if replica.index <= len(weights) else 1,
                 "state": _backend_state(replica),
             }

@@ -12,12 +12,12 @@ from hasup.model import events as ev
 from hasup.model.spec import Logs, Program
 from hasup.model.state import Replica, State
 from hasup.runtime import room
+from hasup.runtime.endpoints import Endpoints
 from hasup.runtime.engine import Engine
 from hasup.runtime.evidence import Evidence
 from hasup.runtime.hooks import Hooks
 from hasup.runtime.jobs import Done, Jobs
 from hasup.runtime.notify import NotifySockets
-from hasup.runtime.ports import Ports
 from hasup.runtime.record import Recorder
 from hasup.runtime.spawning import CannotStart, Spawner
 from hasup.runtime.store import Store
@@ -31,7 +31,7 @@ class Effects:
         engine: Engine,
         store: Store,
         spawner: Spawner,
-        ports: Ports,
+        endpoints: Endpoints,
         sinks: Sinks,
         notify: NotifySockets,
         jobs: Jobs,
@@ -42,7 +42,7 @@ class Effects:
         self._supervisor: Supervisor = engine.supervisor
         self._store = store
         self._spawner = spawner
-        self._ports = ports
+        self._endpoints = endpoints
         self._sinks = sinks
         self._notify = notify
         self._jobs = jobs
@@ -181,7 +181,7 @@ class Effects:
         self._sinks.close(slot)
         self._logs.pop(slot, None)
         self._notify.close(slot)
-        self._ports.forget(slot)
+        self._endpoints.forget(slot)
         self._store.drop(self._engine.frame, slot, [*self._store.names(f"log:{slot}:"), f"notify:{slot}"])
         self._engine.order(slot, {"op": "forget", "slot": slot})
 

@@ -6,19 +6,23 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 MAX_ANSWER = 65_536
+UNIX = "http://unix:"
 
 
 class Target(NamedTuple):
-    """Where a URL leads."""
+    """Where a URL leads; without a ``port``, ``host`` is the path of a Unix socket."""
 
     host: str
-    port: int
+    port: int | None
     path: str
     authority: str
 
 
 def target(url: str) -> Target:
-    """The parts of ``http://HOST:PORT/PATH``; raises ``ValueError``."""
+    """The parts of ``http://HOST:PORT/PATH``, or ``http://unix:SOCKET:/PATH`` (as nginx has it); else ValueError."""
+    if url.startswith(UNIX):
+        where, _, path = url.removeprefix(UNIX).partition(":/")
+        return Target(where, None, f"/{path}", "localhost")
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{url!r} is no http:// address")

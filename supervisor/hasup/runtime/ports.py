@@ -45,12 +45,12 @@ class Ports:
             return None
         return self._ports.get(f"{program.name}.{index}") if program.port == "auto" else program.port + index - 1
 
-    def assign(self, program: Program, index: int) -> int | None:
-        """The port for a replica that is about to be started; raises :class:`NoPort`."""
+    def assign(self, program: Program, index: int, host: str = "127.0.0.1") -> int | None:
+        """The port for a replica that is about to listen at ``host`` (a number); raises :class:`NoPort`."""
         port = self.of(program, index)
-        if program.port != "auto" or (port is not None and _is_free(port)):
+        if program.port != "auto" or (port is not None and _is_free(port, host)):
             return port
-        port = self._find()
+        port = self._find(host)
         self._ports[f"{program.name}.{index}"] = port
         self.changed = True
         return port
@@ -59,11 +59,11 @@ class Ports:
         """The slot is gone for good."""
         self.changed |= self._ports.pop(slot, None) is not None
 
-    def _find(self) -> int:
+    def _find(self, host: str) -> int:
         taken = set(self._ports.values())
         for step in range(len(self._range)):
             port = self._range[(self._next - self._range.start + step) % len(self._range)]
-            if port not in taken and _is_free(port):
+            if port not in taken and _is_free(port, host):
                 self._next = port + 1 if port + 1 in self._range else self._range.start
                 return port
         raise NoPort(f"no free port from {self._range.start} to {self._range.stop - 1}")
@@ -79,13 +79,14 @@ def _free_range() -> range:
     return range(_LOWEST, 65_000)
 
 
-def _is_free(port: int) -> bool:
-    """Whether a server could bind it now, on loopback and on all addresses."""
-    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0")):  # noqa: S104 - only tried
+def _is_free(port: int, host: str) -> bool:
+    """Whether a server could bind it now, at its host and on all addresses."""
+    family, everywhere = (socket.AF_INET6, "::") if ":" in host else (socket.AF_INET, "0.0.0.0")  # noqa: S104 - tried
+    for where in (host, everywhere):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((host, port))
+                probe.bind((where, port))
             except OSError:
                 return False
     return True

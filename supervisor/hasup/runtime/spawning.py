@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from hasup.config import expand
 from hasup.model.spec import Config, Listen, Program
+from hasup.runtime.endpoints import Endpoints, NoPlace
 from hasup.runtime.link import Frame, Order
-from hasup.runtime.ports import NoPort, Ports
+from hasup.runtime.ports import NoPort
 from hasup.runtime.sockets import ListenError, bind, channel
 from hasup.runtime.store import Store
 
@@ -31,19 +32,18 @@ def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class Spawner:
     """Prepares starts: environment, user, port, sockets, output."""
 
-    def __init__(self, config: Config, instance: str, store: Store, ports: Ports) -> None:
+    def __init__(self, config: Config, instance: str, store: Store, endpoints: Endpoints) -> None:
         self.config = config
         self._instance = instance
         self._store = store
-        self._ports = ports
+        self._endpoints = endpoints
         self._base = own_environment(os.environ)
         self.on_listen: Callable[[str], None] = lambda _program: None
         self.kept: Callable[[str], Iterable[tuple[str, str]]] = lambda _slot: ()  # FDNAME and name in the store
 
     def environment(self, program: Program, index: int) -> dict[str, str]:
         """The whole environment of a replica, apart from what only its start adds."""
-        port = self._ports.of(program, index)
-        text = None if port is None else str(port)
+        text = self._endpoints.text(program, index)
         return expand.environment(self.config, program, index, self._base, self._instance, text)
 
     def order(
@@ -51,9 +51,9 @@ class Spawner:
     ) -> Order:
         """The ``spawn`` order of a replica; opens what it needs in the same frame. Raises :class:`CannotStart`."""
         try:
-            self._ports.assign(program, index)
+            self._endpoints.prepare(program, index)
             self._open_socket(frame, slot, program)
-        except (NoPort, ListenError) as error:
+        except (NoPort, NoPlace, ListenError) as error:
             raise CannotStart(str(error)) from error
         env = self._started_environment(program, index, notify)
         fds: list[list[object]] = [[0, _NULL], *self._output(slot, program), *self._sockets(slot, program, env)]

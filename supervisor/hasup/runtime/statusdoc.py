@@ -10,8 +10,8 @@ from hasup.core.step import spent
 from hasup.model.spec import Config, Program
 from hasup.model.state import LastRun, Replica, State
 from hasup.model.status import Last, ProgramStatus, ReplicaStatus, Status, SupervisorStatus
+from hasup.runtime.endpoints import Endpoints
 from hasup.runtime.lag import Lag
-from hasup.runtime.ports import Ports
 from hasup.runtime.record import iso
 from hasup.runtime.snapshot import Hello
 from hasup.version import __version__
@@ -33,13 +33,13 @@ class StatusPage:
     """Builds the status document."""
 
     def __init__(
-        self, hello: Hello, supervisor: Supervisor, ports: Ports, lag: Lag, loads: Mapping[str, dict[str, Any]]
+        self, hello: Hello, supervisor: Supervisor, endpoints: Endpoints, lag: Lag, loads: Mapping[str, dict[str, Any]]
     ) -> None:
         self._hello = hello
         self._lag = lag
         self._loads = loads
         self._supervisor = supervisor
-        self._ports = ports
+        self._endpoints = endpoints
 
     def build(
         self, config: Config, now: float, usage: Mapping[str, Usage], troubles: tuple[str, ...], stopping: bool
@@ -94,7 +94,7 @@ class StatusPage:
             ready=replica.ready,
             wanted=replica.wanted,
             pid=replica.pid,
-            port=self._ports.of(program, replica.index),
+            port=self._endpoints.port(program, replica.index),
             uptime_s=round(now - replica.started, 3) if alive else None,
             restarts=replica.restarts,
             last=self._last(replica.last),
@@ -108,6 +108,7 @@ class StatusPage:
             stuck=replica.stuck,
             restarted_for=replica.restarted_for,
             seconds_in_state=spent(replica, now),
+            socket=self._endpoints.path(program, replica.index),
         )
 
     def _last(self, last: LastRun | None) -> Last | None:

@@ -15,10 +15,11 @@ from hasup.runtime.probes import FileBeats, Prober
 class Server:
     """Answers each connection with fixed bytes; None: accepts and never answers."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, where=None):
         self.answer = answer
         self.requests = []
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_UNIX if where else socket.AF_INET
+        self.socket = socket.create_server(where or ("127.0.0.1", 0), family=family)
         self.port = self.socket.getsockname()[1]
         self._held = []
         threading.Thread(target=self._serve, daemon=True).start()
@@ -45,8 +46,8 @@ class Server:
 def serve():
     servers = []
 
-    def make(answer):
-        servers.append(Server(answer))
+    def make(answer, where=None):
+        servers.append(Server(answer, where))
         return servers[-1]
 
     yield make
@@ -111,6 +112,12 @@ def test_what_http_sends(serve, probe):
     assert [line for line in lines if line.lower().startswith(b"host:")] == [b"host: shop.test"]
     assert b"X-A: b" in lines
     assert b"Connection: close" in lines
+
+
+def test_http_on_a_unix_socket(tmp_path, serve, probe):
+    server = serve(b"HTTP/1.1 200 OK\r\n\r\n", f"{tmp_path}/s")
+    assert probe(health(http=f"http://unix:{tmp_path}/s:/healthz?deep=1:/x")).ok
+    assert server.requests[0].startswith(b"GET /healthz?deep=1:/x HTTP/1.1\r\nHost: localhost\r\n")
 
 
 def test_tcp(serve, probe):
