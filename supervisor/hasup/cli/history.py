@@ -17,8 +17,8 @@ def command(
 ) -> int:
     """Show when programs were up and when not, as a bar.
 
-    Each part of the bar shows the worst of its time. Below it, what went wrong, when, and for how long. Works while
-    hasup is stopped too.
+    Each part of the bar shows the worst of its time. With NAMEs, below it: processor time and memory of each replica,
+    the highest of each part. Then what went wrong, when, and for how long. Works while hasup is stopped too.
     """
     from hasup.cli.historyview import show
 

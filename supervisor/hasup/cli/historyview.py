@@ -9,6 +9,9 @@ from typing import Any, Final, NamedTuple
 from hasup.cli.past import Past, chosen, no_garbage, past
 from hasup.cli.reportview import iso, percent
 from hasup.cli.terminal import Terminal, duration, elide, terminal, write_json
+from hasup.cli.usageview import curves, document, drawn
+from hasup.journal.reader import Unreadable
+from hasup.journal.usage import Used, read_usage
 from hasup.report.bar import cells, shares
 from hasup.report.figures import figures
 from hasup.report.model import Mode, Outage, Timeline
@@ -33,6 +36,7 @@ class Shown(NamedTuple):
     name: str
     timeline: Timeline
     program: bool
+    used: Sequence[Used] = ()
 
 
 def show(
@@ -42,6 +46,8 @@ def show(
     with no_garbage():
         found = past(config, since, until, _DAY_S)
         bars = list(_bars(found, names))
+        if names:
+            bars = _with_usage(found, bars)
         if as_json:
             write_json(
                 {"since": iso(found.since), "until": iso(found.until), "names": [_document(one) for one in bars]}
@@ -62,14 +68,29 @@ def _bars(found: Past, names: Sequence[str]) -> Iterator[Shown]:
                 yield Shown(name, timeline, False)
 
 
+def _with_usage(found: Past, bars: Sequence[Shown]) -> list[Shown]:
+    """The same, with what each replica used; a program that is a single replica stands for it."""
+    alone = {name: list(replicas) for name, replicas in found.lines.replicas.items() if len(replicas) == 1}
+    slots = {one.name: alone.get(one.name, [""])[0] if one.program else one.name for one in bars}
+    try:
+        used = read_usage(found.journal, [slot for slot in slots.values() if slot], found.since, found.until)
+    except Unreadable:  # what is asked for is the bars
+        used = {}
+    return [one._replace(used=used.get(slots[one.name], ())) for one in bars]
+
+
 def page(found: Past, bars: Sequence[Shown], count: int, screen: Terminal) -> Iterator[str]:
     """The lines: bars, what their parts mean, incidents."""
     width = max((len(one.name) for one in bars), default=0)
-    room = max(_NARROWEST, (screen.width or _WIDTH) - width - len("  100.00%") - 2)
+    words = [curve.words for one in bars for curve in curves(one.used, found.since, found.until, 1)]
+    width = max(width, len(" cpu")) if words else width
+    room = max(_NARROWEST, (screen.width or _WIDTH) - width - max(map(len, ["100.00%", *words])) - 4)
     for one in bars:
         bar = "".join(_cells(mode, len(list(run)), screen) for mode, run in groupby(cells(one.timeline, room)))
         share = percent(figures(one.timeline)["availability"])
         yield f"{screen.paint(screen.plain(one.name.ljust(width)), 'bold')}  {bar}  {share}".rstrip()
+        for curve in curves(one.used, found.since, found.until, room):
+            yield f"{curve.label.ljust(width)}  {screen.paint(drawn(curve, screen), 'cyan')}  {curve.words}"
     form = "%H:%M:%S" if found.until - found.since <= _DAY_S else "%Y-%m-%d %H:%M"
     begin, end = (f"{datetime.fromtimestamp(at).astimezone():{form}}" for at in (found.since, found.until))
     yield f"{' ' * width}  {begin}{end.rjust(room - len(begin)) if room > 2 * len(end) else ''}"
@@ -131,4 +152,5 @@ def _document(one: Shown) -> dict[str, Any]:
             }
             for outage in _failures(one)
         ],
+        **({"samples": document(one.used)} if one.used else {}),
     }

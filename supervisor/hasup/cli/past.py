@@ -37,6 +37,7 @@ class Past(NamedTuple):
     lines: Lines
     running: bool
     groups: Mapping[str, tuple[str, ...]]
+    journal: str  # its path
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def past(config: str | None, since: str | None, until: str | None, longest_s: fl
     programs = _programs(found, history)
     groups = {} if found is None else {group.name: group.programs for group in found.groups.values()}
     name = found.supervisor.name if found is not None else os.path.basename(os.getcwd())
-    return Past(name, begin, end, history, programs, lines(history, programs, begin, end), running, groups)
+    return Past(name, begin, end, history, programs, lines(history, programs, begin, end), running, groups, path)
 
 
 def _configuration(config: str | None) -> tuple[Config | None, bool]:

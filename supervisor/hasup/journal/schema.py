@@ -53,6 +53,22 @@ MIGRATIONS: Final = (
     CREATE TABLE pruned (seq INTEGER NOT NULL) STRICT;
     INSERT INTO pruned VALUES (0);
     """,
+    # What replicas used. In the order of time, so that a minute of all of them is written to one place.
+    """
+    CREATE TABLE samples (
+        seconds INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        replica TEXT NOT NULL,
+        cpu REAL,
+        cpu_most REAL,
+        memory INTEGER NOT NULL,
+        memory_most INTEGER NOT NULL,
+        threads INTEGER,
+        processes INTEGER,
+        open_files INTEGER,
+        PRIMARY KEY (seconds, at, replica)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

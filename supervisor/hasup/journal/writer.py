@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+from hasup.journal import samples
+from hasup.journal.samples import Minute
 from hasup.journal.schema import NewerJournal, microseconds, migrate
 from hasup.model.status import EventRecord
 
@@ -30,6 +32,8 @@ KEEP_ANYWAY: Final = 10_000  # the newest rows never count as old: a clock that 
 DAMAGED_KEPT: Final = 3
 _BATCH: Final = 1_000
 _PRUNE_EVERY: Final = 5_000  # events
+_FEW: Final = 10
+_THIN_EVERY: Final = 10  # minutes
 _RETRY_S: Final = 1.0
 _IDLE_S: Final = 3_600.0
 _BUSY_S: Final = 5.0
@@ -38,6 +42,9 @@ _INSERT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _KEPT: Final = "seq NOT IN (SELECT seq FROM latest)"
 _UP_TO: Final = f"SELECT seq FROM events WHERE seq <= ? AND {_KEPT} ORDER BY seq LIMIT 10000"  # noqa: S608
 _TOO_OLD: Final = f"SELECT seq FROM events WHERE at < ? AND seq <= ? AND {_KEPT} LIMIT 10000"  # noqa: S608
+
+
+Entry = EventRecord | Minute
 
 
 class Journal:
@@ -60,7 +67,7 @@ class Journal:
     ) -> None:
         self._trouble = trouble
         self._reports: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._queue: queue.SimpleQueue[EventRecord | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._writer = _Writer(path, self._queue, self._reports.put, rows, age_s, size)
         self.last_seq = self._writer.open_first()
         self._lost = 0
@@ -89,6 +96,11 @@ class Journal:
             self._lost += 1
         self.poll()
 
+    def sampled(self, minute: Minute) -> None:
+        """Write what replicas used, unless there is trouble enough."""
+        if self._queue.qsize() < (QUEUE_LIMIT if self._writer.failing is None else _FEW):
+            self._queue.put(minute)
+
     def poll(self) -> None:
         """Tell ``trouble`` what there is to tell."""
         if self._lost and self._writer.failing is None:
@@ -114,7 +126,7 @@ class _Writer:
     def __init__(
         self,
         path: str,
-        records: queue.SimpleQueue[EventRecord | None],
+        records: queue.SimpleQueue[Entry | None],
         report: Callable[[str | None], None],
         rows: int,
         age_s: float,
@@ -131,6 +143,7 @@ class _Writer:
         self._connection: sqlite3.Connection | None = None
         self._written = 0  # the newest seq in the file
         self._since_prune = _PRUNE_EVERY
+        self._since_thinned = _THIN_EVERY
 
     def open_first(self) -> int:
         """Open the file at the start, in the caller's thread; the newest seq in it, 0 when that can't be told."""
@@ -141,25 +154,31 @@ class _Writer:
         """Write until told to end."""
         ended = False
         while not ended:
-            batch, ended = self._collect()
+            batch, minutes, ended = self._collect()
             while batch and not self._guarded(functools.partial(self._write, batch)):
                 if self.closing.wait(_RETRY_S):
                     break
+            if minutes and not ended:
+                self._guarded(functools.partial(self._keep, minutes))
             self._since_prune += len(batch)
             if not ended and self._since_prune >= _PRUNE_EVERY and self._guarded(self._prune):
                 self._since_prune = 0
         self._disconnect()
 
-    def _collect(self) -> tuple[list[EventRecord], bool]:
-        """The next batch, and whether it is the last one."""
+    def _collect(self) -> tuple[list[EventRecord], list[Minute], bool]:
+        """The next batch of events and of samples, and whether it is the last one."""
         batch: list[EventRecord] = []
+        minutes: list[Minute] = []
         with contextlib.suppress(queue.Empty):
             while len(batch) < _BATCH:
-                record = self._records.get(block=not batch, timeout=_IDLE_S)
-                if record is None:
-                    return batch, True
-                batch.append(record)
-        return batch, False
+                entry = self._records.get(block=not batch and not minutes, timeout=_IDLE_S)
+                if entry is None:
+                    return batch, minutes, True
+                if isinstance(entry, EventRecord):
+                    batch.append(entry)
+                else:
+                    minutes.append(entry)
+        return batch, minutes, False
 
     def _write(self, batch: Sequence[EventRecord]) -> bool:
         connection = self._connection or self._open()
@@ -167,10 +186,27 @@ class _Writer:
         with connection:
             connection.executemany(_INSERT, rows)
         self._written = rows[-1][0] if rows else self._written
+        self._well()
+        return True
+
+    def _keep(self, minutes: Sequence[Minute]) -> bool:
+        """Samples; now and then the old ones become fewer."""
+        connection = self._connection or self._open()
+        with connection:
+            for minute in minutes:
+                samples.write(connection, minute)
+        self._since_thinned += len(minutes)
+        if self._since_thinned >= _THIN_EVERY:
+            with connection:
+                if samples.thin(connection, time.time()):
+                    self._since_thinned = 0
+        self._well()
+        return True
+
+    def _well(self) -> None:
         if self.failing is not None:
             self._report(None)
             self.failing = None  # after the report, so that what was lost is told after it
-        return True
 
     def _numbered(self, batch: Sequence[EventRecord]) -> Iterator[tuple[int, *tuple[object, ...]]]:
         """Rows. A number that the file has already (it could not be read at the start) becomes the next free one."""
@@ -198,7 +234,7 @@ class _Writer:
     def _make_smaller(self, connection: sqlite3.Connection) -> int:
         if self._used(connection) <= self._size:
             return 0
-        return _delete(connection, _UP_TO, self._written - KEEP_ANYWAY)
+        return samples.shed(connection) or _delete(connection, _UP_TO, self._written - KEEP_ANYWAY)
 
     def _used(self, connection: sqlite3.Connection) -> int:
         """Bytes of the file that hold something."""

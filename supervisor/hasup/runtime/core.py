@@ -32,6 +32,7 @@ from hasup.runtime.hooks import is_hook
 from hasup.runtime.internal import CONSOLE, prepare, renewed
 from hasup.runtime.jobs import Done, Jobs, is_job
 from hasup.runtime.link import GuardianLink
+from hasup.runtime.minutes import Minutes
 from hasup.runtime.notify import NotifySockets
 from hasup.runtime.operator import Operator
 from hasup.runtime.ports import Ports
@@ -72,6 +73,7 @@ class Core:
         self.notify.on_fd_store = self.fdstore.take
         self.jobs = Jobs(loop, self.engine, self.store)
         self.trail = Trail(loop)
+        self.trail.on_minute = Minutes(loop, self.trail.samples, self.journal.sampled).over
         self.evidence = Evidence(loop, config.supervisor.state_dir, self.sinks, self.trail, self.trouble)
         self.effects = self._effects()
         self.sampler = Sampler(loop, self._sampled)

@@ -1,5 +1,7 @@
 """The last minutes of each replica in samples, for the evidence: sparse, small, and gone with the core."""
 
+from __future__ import annotations
+
 import os
 from array import array
 from collections.abc import Callable
@@ -10,12 +12,14 @@ from hasup.model.events import Sampled
 
 SPACING_S = 10.0
 KEPT = 30  # five minutes
+_MINUTE = 6  # rounds
 _CHUNK = 200  # replicas in one turn of the loop
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _COLUMNS = ("memory_bytes", "cpu_percent", "threads", "processes", "open_files")
-_WIDTH = 1 + len(_COLUMNS)
-_UNKNOWN = -1.0
+WIDTH = 1 + len(_COLUMNS)
+UNKNOWN = -1.0
+_NOTHING = array("d")
 
 
 class _Watched(NamedTuple):
@@ -33,6 +37,9 @@ class Trail:
         self._samples: dict[str, array[float]] = {}
         self._ticks: dict[str, tuple[float, int]] = {}
         self._timer: Timer | None = None
+        self._rounds = 0
+        self._minute_began = 0.0
+        self.on_minute: Callable[[list[str], float], None] = lambda _slots, _since: None
 
     def watch(self, slot: str, pid: int, *, sampled: bool) -> None:
         """From now on; a new ``pid`` begins afresh."""
@@ -43,6 +50,7 @@ class Trail:
         self._watched[slot] = _Watched(pid, sampled)
         if self._timer is None:
             self._timer = self._loop.call_later(SPACING_S, self._round)
+            self._rounds, self._minute_began = 0, self._loop.now()
 
     def unwatch(self, slot: str) -> None:
         """No more; unknown slots are ignored."""
@@ -56,7 +64,7 @@ class Trail:
     def note(self, sample: Sampled) -> None:
         """A sample of a whole tree; one in :data:`SPACING_S` is kept, and the newest."""
         values = (sample.memory_bytes, sample.cpu_percent, sample.threads, sample.processes, sample.open_files)
-        self._add(sample.slot, [_UNKNOWN if value is None else float(value) for value in values])
+        self._add(sample.slot, [UNKNOWN if value is None else float(value) for value in values])
 
     def now(self, slot: str) -> None:
         """Take a sample at this moment, unless somebody else samples it."""
@@ -64,13 +72,17 @@ class Trail:
         if watched is not None and not watched.sampled:
             self._some([slot])
 
+    def samples(self, slot: str) -> array[float]:
+        """Its samples as they are kept, oldest first, :data:`WIDTH` numbers each: when, and what was measured."""
+        return self._samples.get(slot, _NOTHING)
+
     def of(self, slot: str) -> list[dict[str, float]]:
         """Its samples, oldest first: ``ago_s`` and what was measured."""
         kept, now = self._samples.get(slot, array("d")), self._loop.now()
-        rows = [kept[at : at + _WIDTH] for at in range(0, len(kept), _WIDTH)]
+        rows = [kept[at : at + WIDTH] for at in range(0, len(kept), WIDTH)]
         return [
             {"ago_s": round(now - row[0], 1)}
-            | {name: value for name, value in zip(_COLUMNS, row[1:], strict=True) if value != _UNKNOWN}
+            | {name: value for name, value in zip(_COLUMNS, row[1:], strict=True) if value != UNKNOWN}
             for row in rows
         ]
 
@@ -79,13 +91,17 @@ class Trail:
         if kept is None:
             return
         now = self._loop.now()
-        if len(kept) >= 2 * _WIDTH and now - kept[-2 * _WIDTH] < SPACING_S:
-            del kept[-_WIDTH:]  # the newest takes the place of the one that came too soon after the one before
+        if len(kept) >= 2 * WIDTH and now - kept[-2 * WIDTH] < SPACING_S:
+            del kept[-WIDTH:]  # the newest takes the place of the one that came too soon after the one before
         kept.extend([now, *values])
-        del kept[: max(0, len(kept) - KEPT * _WIDTH)]
+        del kept[: max(0, len(kept) - KEPT * WIDTH)]
 
     def _round(self) -> None:
         self._timer = self._loop.call_later(SPACING_S, self._round)
+        self._rounds += 1
+        if self._rounds % _MINUTE == 0:
+            since, self._minute_began = self._minute_began, self._loop.now()
+            self.on_minute(list(self._watched), since)
         self._some([slot for slot, watched in self._watched.items() if not watched.sampled])
 
     def _some(self, slots: list[str]) -> None:
@@ -93,7 +109,7 @@ class Trail:
             watched = self._watched.get(slot)
             used = self._read(watched.pid) if watched is not None else None
             if used is not None:
-                self._add(slot, [used[0], self._share(slot, used[1]), used[2], _UNKNOWN, _UNKNOWN])
+                self._add(slot, [used[0], self._share(slot, used[1]), used[2], UNKNOWN, UNKNOWN])
         if slots[_CHUNK:]:
             self._loop.call_later(0.01, lambda: self._some(slots[_CHUNK:]))
 
@@ -102,15 +118,21 @@ class Trail:
         before = self._ticks.get(slot)
         self._ticks[slot] = (now, ticks)
         if before is None or now <= before[0]:
-            return _UNKNOWN
+            return UNKNOWN
         return round(100 * max(0, ticks - before[1]) / _TICK / (now - before[0]), 1)
 
 
 def main_process(pid: int) -> tuple[int, int, int] | None:
     """Resident bytes, processor ticks and threads of one process; None when it can't be told."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(file, 4096)
+        fields = text[text.rindex(b")") + 1 :].split(None, 22)
         return int(fields[21]) * _PAGE, int(fields[11]) + int(fields[12]), int(fields[17])
     except (OSError, IndexError, ValueError):
         return None
+    finally:
+        os.close(file)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from hasup.journal import Journal, Unreadable, read_events, writer
+from hasup.journal.samples import Minute, Row
+from hasup.journal.usage import Used, read_usage
 from hasup.model.status import EventRecord
 
 DAMAGED = "journal.db.damaged-*Z"
@@ -405,3 +407,53 @@ def test_a_path_with_signs_that_mean_something_in_an_address(tmp_path: Path) -> 
     kept.append(record(1))
     assert kept.journal.close(30)
     assert kept.seqs() == [1]
+
+
+def minute(at: float, *replicas: str) -> Minute:
+    return Minute(at, [Row(replica, 5.0, 9.0, 1_000, 2_000, 1, None, None) for replica in replicas])
+
+
+def test_samples_come_back_for_who_is_asked_about(kept: Kept) -> None:
+    begin = float(int(time.time()) - 600)
+    kept.journal.sampled(minute(begin, "web.1", "web.2"))
+    kept.journal.sampled(minute(begin + 60, "web.1"))
+    kept.append(record(1))
+    wait_for(lambda: len(read_usage(kept.path, ["web.1"], begin, begin + 600)["web.1"]) == 2, "two samples")
+    found = read_usage(kept.path, ["web.1", "db.1"], begin, begin + 60)
+    assert found == {"web.1": [Used(begin, 60, "web.1", 5.0, 9.0, 1_000, 2_000, 1, None, None)], "db.1": []}
+    kept.wait_written(1)
+    assert kept.troubles == []
+
+
+def test_samples_are_given_up_where_events_wait(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.append(record(1))
+    kept.wait_written(1)
+    with closing(sqlite3.connect(kept.path)) as other:
+        other.execute("DROP TABLE samples")
+    for at in range(50):
+        kept.journal.sampled(minute(time.time() + at, "web.1"))
+    kept.wait_told(1)
+    assert kept.troubles[0] is not None
+    assert "no such table" in kept.troubles[0]
+    kept.append(record(2))
+    kept.wait_written(2)
+    kept.wait_told(2)
+    assert kept.troubles[-1] is None, "an event could be written: all is well"
+
+
+def test_samples_make_room_for_events(kept: Kept) -> None:
+    with closing(sqlite3.connect(kept.path)) as other, other:
+        rows = [(600, at, "web.1", 1.0, 1.0, 1, 1, None, None, None) for at in range(30_000)]
+        other.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    kept.journal.close(30)
+    small = Journal(kept.path, kept.troubles.append, size=200_000)
+    for seq in range(1, writer._PRUNE_EVERY + 1):
+        small.append(record(seq))
+
+    def left() -> int:
+        with closing(sqlite3.connect(kept.path)) as other:
+            return int(other.execute("SELECT count(*) FROM samples").fetchone()[0])
+
+    wait_for(lambda: left() == 0, "no samples")
+    small.close(30)
+    assert kept.seqs()[0] == 1, "while there are samples, no event goes"
