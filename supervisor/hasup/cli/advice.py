@@ -31,7 +31,7 @@ _BY_OUTPUT: Final = (
     (r"(?i)command not found|: not found$", "the shell found no such command: check PATH in env"),
 )
 _BY_SYMPTOM: Final = {
-    "oom-kill": "give it more memory, or set limits.memory below that, so that it is restarted in order",
+    "oom-kill": "give it more memory, or set limits.memory below the bound, so that it is restarted in order",
     "core-dump": "look at the core dump with a debugger (coredumpctl debug, where systemd keeps them)",
     "heartbeat": "if its work takes longer by nature, raise heartbeat.timeout",
     "health": "ask its health probe's address by hand; raise health.timeout if slow answers are normal",

@@ -48,11 +48,25 @@ def _notes(config: "Config") -> list[str]:
     """What is in order, and may not be what is meant."""
     from hasup.core.rolling import beside_itself
 
-    return [
+    reloads = [
         f"{program.name}: a reload ends each replica before its successor starts, as if max_unavailable were 1; the new"
         ' one comes first only with port = "auto" or listen.mode = "share"'
         for program in config.programs.values()
         if program.listen and not program.reload.max_unavailable and not beside_itself(program, program.replicas)
+    ]
+    return [*reloads, *_without_controllers(config)]
+
+
+def _without_controllers(config: "Config") -> list[str]:
+    """The programs whose hard limits can't be kept on this machine, whoever starts hasup."""
+    from hasup.guardian import cgroups
+    from hasup.runtime import hard
+
+    there = set().union(*map(cgroups.controllers, cgroups.mounts()))
+    return [
+        f"{program.name}: limits.hard needs the {name} controller of cgroup v2, which this machine does not have"
+        for program in config.programs.values()
+        for name in sorted({file.partition(".")[0] for file in hard.bounds(program.limits.hard)} - there)
     ]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hasup.cli import named
 from hasup.cli.errors import USAGE, Failure
+from hasup.cli.locate import state_dir
 from hasup.logs import naming
 from hasup.logs.follow import Follower, Line, last_lines
 from hasup.logs.paint import clean, prefix, wants_colour
@@ -35,7 +36,7 @@ def show(request: Request) -> int:
     """Print what is asked for; with -f, until interrupted."""
     pattern = _pattern(request.grep)
     view = _View(_load(request.config), request, pattern)
-    folder = Path(view.config.supervisor.state_dir) / "logs"
+    folder = Path(state_dir(request.config, os.environ, os.getcwd())) / "logs"  # a service's may be elsewhere
     files = view.files(folder)
     view.check_names(files)
     count = request.lines if request.lines is not None else (_ALONE if len(files) == 1 else _TOGETHER)

@@ -14,7 +14,7 @@ from hasup.config import readers
 from hasup.config.describe import REQUIRED, Described, alternatives, choices, described
 from hasup.config.schema import schema
 from hasup.config.show import written
-from hasup.model.spec import Group, Limit, Limits, Program, SupervisorOptions, Table
+from hasup.model.spec import Group, Hard, Limit, Limits, Program, SupervisorOptions, Table
 
 _KINDS: Final = {
     "duration": "duration", "size": "size", "percent": "percentage", "command": "command", "path": "path",
@@ -62,6 +62,8 @@ def reference() -> str:
     for one in described(Program).values():
         if one.table is not None:
             parts += _section(f"[programs.NAME.{one.name}]", one.table, one)
+        if one.table is Limits:
+            parts += _section("[programs.NAME.limits.hard]", Hard)
     parts += _section("[groups.NAME]", Group)
     return "\n".join(parts)
 

@@ -9,7 +9,7 @@ from hasup.model.spec import Config
 # A running process has these for good: a change of one restarts the program. All others hold from now on.
 NEEDS_RESTART = frozenset({
     "command", "shell", "directory", "env", "environment", "env_files", "user", "group", "umask", "nice", "rlimits",
-    "port", "kind", "listen", "logs", "heartbeat", "internal", "owner",
+    "port", "kind", "listen", "logs", "heartbeat", "limits.hard", "internal", "owner",
 })  # fmt: skip
 
 
@@ -38,10 +38,12 @@ class Difference(msgspec.Struct, frozen=True):
     def restarted(self) -> tuple[str, ...]:
         """The changed programs whose processes must be replaced."""
         return tuple(
-            name
-            for name, changes in self.changed.items()
-            if any(change.option.partition(".")[0] in NEEDS_RESTART for change in changes)
+            name for name, changes in self.changed.items() if any(_needs_restart(change.option) for change in changes)
         )
+
+
+def _needs_restart(option: str) -> bool:
+    return any(f"{option}.".startswith(f"{name}.") for name in NEEDS_RESTART)
 
 
 def difference(old: Config, new: Config) -> Difference:

@@ -1,14 +1,25 @@
-"""Cgroup v2 folders for the slots, where they may be made. One folder an instance, one below it for each slot."""
+"""Cgroup v2 folders for the slots, where they may be made. One folder an instance, one below it for each slot.
+
+    FOLDER               where hasup was started; under systemd that of its unit, delegated to it
+      hasup-own          the guardian and the core, where they may move there
+      hasup-INSTANCE
+        web.2e.1         a slot
+
+A folder that holds processes hands no controllers to those below it (the root's does). So the guardian moves aside
+when it is alone in FOLDER; then each slot has counters and bounds of its own.
+"""
 
 import errno
 import os
 
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # unified: the v2 tree of a hybrid machine
 PREFIX = "hasup-"
+_LEAF = "/hasup-own"
+_CONTROLLERS = ("memory", "cpu", "pids")
 
 
 def own_folder() -> str | None:
-    """The v2 folder of this process, or None."""
+    """The v2 folder that this process was started in, or None."""
     try:
         with open("/proc/self/cgroup", encoding="utf-8") as file:
             path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
@@ -16,7 +27,7 @@ def own_folder() -> str | None:
         return None
     if path is None:
         return None
-    candidates = (mount + path.rstrip("/") for mount in mounts())
+    candidates = (mount + path.rstrip("/").removesuffix(_LEAF) for mount in mounts())
     return next((folder for folder in candidates if os.path.exists(folder + "/cgroup.procs")), None)
 
 
@@ -36,14 +47,20 @@ class Cgroups:
     def __init__(self, instance: str, wanted: bool) -> None:
         parent = own_folder() if wanted else None
         self.folder = instance_folder(parent, instance) if parent else None
-        if self.folder is not None and not _make(self.folder):
+        if self.folder is None or not _make(self.folder):
             self.folder = None
+        elif parent is not None:
+            _step_aside(parent)
+            for folder in (parent, self.folder):
+                for controller in _CONTROLLERS:
+                    _write(folder + "/cgroup.subtree_control", f"+{controller}")
 
     def of(self, slot: str) -> str | None:
-        """The slot's folder, made if it is not there; None where it can't be."""
+        """A new folder for the slot, of which nothing lives; None where none can be made."""
         if self.folder is None:
             return None
         path = f"{self.folder}/{safe_name(slot)}"
+        remove_tree(path)  # with its bounds, and what its last run made of it and below it
         return path if _make(path) else None
 
     def remove(self, slot: str) -> None:
@@ -55,6 +72,16 @@ class Cgroups:
         """Give all back."""
         if self.folder is not None:
             remove_tree(self.folder)
+
+
+def bound(folder: str | None, files: dict[str, str]) -> list[str]:
+    """Write bounds, such as ``{"memory.max": "1048576"}``, into a slot's folder; returns those that can't be."""
+    return [name for name, text in files.items() if folder is None or not _write(f"{folder}/{name}", text)]
+
+
+def controllers(folder: str) -> set[str]:
+    """The controllers that a folder has."""
+    return _words(folder + "/cgroup.controllers")
 
 
 def safe_name(slot: str) -> str:
@@ -140,6 +167,31 @@ def remove_tree(folder: str) -> None:
     """Remove a folder and those below it, as far as they are empty."""
     for path, _, _ in os.walk(folder, topdown=False):
         _remove(path)
+
+
+def _step_aside(folder: str) -> None:
+    """Move this process into a leaf, if that lets controllers be handed down, and if no other process is in its way."""
+    lacking = controllers(folder) & {*_CONTROLLERS} - _words(folder + "/cgroup.subtree_control")
+    alone = _words(folder + "/cgroup.procs") == {str(os.getpid())}
+    if lacking and alone and _make(folder + _LEAF):
+        _write(folder + _LEAF + "/cgroup.procs", "0")
+
+
+def _words(path: str) -> set[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return set(file.read().split())
+    except OSError:
+        return set()
+
+
+def _write(path: str, text: str) -> bool:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError:
+        return False
+    return True
 
 
 def _make(path: str) -> bool:

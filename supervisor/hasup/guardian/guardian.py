@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hasup.guardian.cgroups import Cgroups, SharedOoms, own_folder
+from hasup.guardian.cgroups import Cgroups, SharedOoms, bound, own_folder
 from hasup.guardian.clearing import Clearing
 from hasup.guardian.corelink import CoreLink, Packet
 from hasup.guardian.ending import Ending
@@ -178,6 +178,7 @@ class Guardian:
         marks = {"HASUP_INSTANCE": self.instance, "HASUP_SLOT": slot.name}
         fds = [(target, -1 if name == "null" else self.store[name]) for target, name in order["fds"]]
         cgroup = self.cgroups.of(slot.name) if order.get("cgroup", True) else None
+        unbound = bound(cgroup, order.get("bounds") or {})
         order = {**order, "env": {**(order.get("env") or {}), **marks}}
         try:
             pid, report = spawn(order, fds, cgroup, self.options.get("files"))
@@ -185,7 +186,7 @@ class Guardian:
             self._refuse(slot, generation, fork_failure(error))
             return
         self.by_pid[pid] = slot
-        slot.begin(generation, self.tree(slot.name, pid, cgroup), report)
+        slot.begin(generation, self.tree(slot.name, pid, cgroup), report, unbound)
         self.ooms.settle()
         self.watch_report(slot)
 
@@ -219,7 +220,7 @@ class Guardian:
         slot.error = report.cause or None
         if slot.error is None:
             slot.phase = RUNNING
-            self._tell("spawned", slot, pid=slot.pid, cgroup=slot.cgroup)
+            self._tell("spawned", slot, pid=slot.pid, cgroup=slot.cgroup, unbound=slot.unbound)
 
     # --- ending -----------------------------------------------------------------------------------------------------
     def reap(self) -> None:

@@ -17,7 +17,7 @@ class Slot:
 
     __slots__ = (
         "blob", "clearing", "empty", "error", "exit", "generation", "name", "oom_before", "phase", "pid", "refused",
-        "report", "tree",
+        "report", "tree", "unbound",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -34,6 +34,7 @@ class Slot:
         self.blob: str | None = None
         self.clearing: Clearing | None = None
         self.oom_before = 0
+        self.unbound: list[str] = []  # the bounds asked for it that could not be set
 
     @property
     def alive(self) -> bool:
@@ -56,14 +57,15 @@ class Slot:
         return {
             "slot": self.name, "generation": self.generation, "pid": self.pid, "cgroup": self.cgroup,
             "phase": self.phase, "exit": self.exit, "error": self.error, "empty": self.empty, "blob": self.blob,
+            "unbound": self.unbound,
         }  # fmt: skip
 
-    def begin(self, generation: int, tree: Tree, report: Report) -> None:
+    def begin(self, generation: int, tree: Tree, report: Report, unbound: list[str]) -> None:
         """A child was forked."""
         self.stop_clearing()
         self.generation, self.pid, self.report, self.tree = generation, tree.pid, report, tree
         self.phase, self.exit, self.error, self.refused, self.empty = SPAWNING, None, None, None, False
-        self.oom_before = cgroups.oom_kills(tree.cgroup) if tree.cgroup else 0
+        self.oom_before, self.unbound = cgroups.oom_kills(tree.cgroup) if tree.cgroup else 0, unbound
 
     def refuse(self, generation: int, cause: str) -> None:
         """There was no child for this generation."""

@@ -25,7 +25,7 @@ _PARKING_S = 10.0  # what the core has to write before it stands by may take so 
 _TRIAL_S = 30.0
 _PROBATION_S = 0.5  # a core that lives so long after its "ready" is taken to be sound
 _PAUSE_S = 0.02
-_SLOT_FACTS = ("generation", "phase", "pid", "error", "refused", "exit", "empty", "blob", "oom_before")
+_SLOT_FACTS = ("generation", "phase", "pid", "error", "refused", "exit", "empty", "blob", "oom_before", "unbound")
 
 
 class Upgrade:

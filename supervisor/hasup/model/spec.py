@@ -124,6 +124,21 @@ class Limit(Table, frozen=True, kw_only=True):
     action: LimitAction = "restart"
 
 
+class Hard(Table, frozen=True, kw_only=True):
+    """Bounds that the kernel keeps, by a cgroup of the replica's own. Needs cgroup v2: see how-to/systemd.md."""
+
+    memory: Annotated[
+        int | None,
+        Option("memory.max: memory with page cache; at this bound the kernel kills (oom-kill)", "size", minimum=2**20),
+    ] = None
+    cpu: Annotated[
+        float | None, Option("cpu.max: processor time; 100% is one core; what is over it waits", "percent", minimum=1)
+    ] = None
+    tasks: Annotated[int | None, Option("pids.max: processes and threads together; no more can be made", minimum=1)] = (
+        None
+    )
+
+
 class Limits(Table, frozen=True, kw_only=True):
     """Bounds over the whole process tree of a replica."""
 
@@ -140,6 +155,12 @@ class Limits(Table, frozen=True, kw_only=True):
         Limit | None, Option("Processes, with those that ended and were not waited for", minimum=1, shorthand="above")
     ] = None
     age: Annotated[Limit | None, Option("Time since its start", "duration", minimum=0.1, shorthand="above")] = None
+    hard: Annotated[Hard, Option("Bounds that the kernel keeps")] = Hard()
+
+    @property
+    def sampled(self) -> bool:
+        """Whether hasup has to look at the replica for them."""
+        return msgspec.structs.replace(self, hard=Hard()) != Limits()
 
 
 class Abort(Table, frozen=True, kw_only=True):

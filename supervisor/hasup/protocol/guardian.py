@@ -12,8 +12,9 @@ the ``keep`` orders in their order, one for each name. Orders (``op`` and its fi
 spawn    slot, generation, argv, env (over the guardian's own environment; null removes a name), pid_env (names
          set to the child's pid), directory, fds ([[target, name], …]; a name of the store, or "null"), uid, gid,
          groups, umask, nice, rlimits ([[name, soft, hard], …]), cgroup (true: a cgroup of its own where one may
-         be made). The guardian adds HASUP_INSTANCE and HASUP_SLOT to env. Ignored when the slot already has this
-         generation or a later one; refused (``spawn-failed``) when something of the slot still lives
+         be made), bounds ({file of that cgroup: text}, such as memory.max). The guardian adds HASUP_INSTANCE and
+         HASUP_SLOT to env. Ignored when the slot already has this generation or a later one; refused
+         (``spawn-failed``) when something of the slot still lives
 signal   slot, generation, signal (number), scope ("main", "group", "tree"), cont (true: SIGCONT after it)
 clear    slot, generation, grace_s: wait so long for the slot's tree to be empty, then KILL until it is; answers
          ``emptied``, also for a slot or generation of which there is nothing; asked again it replaces the grace.
@@ -39,11 +40,12 @@ hello        first after each start of the core: instance, guardian_pid, started
              core_died (why the last one ended, or null), version, protocol (VERSION), upgrade (how the last one ended:
              {id, cause}, the cause null when it succeeded; or null), upgrading (one is under way)
 store        names: the attached descriptors, kept under these names (up to MAX_FDS a packet)
-slots        slots: [{slot, generation, pid, cgroup, phase, exit, error, empty, blob}, …] (several packets); phase is
-             "none" (blob only), "spawning", "running", "exited"; exit as in ``exited``; error as in
+slots        slots: [{slot, generation, pid, cgroup, unbound, phase, exit, error, empty, blob}, …] (several packets);
+             phase is "none" (blob only), "spawning", "running", "exited"; exit as in ``exited``; error as in
              ``spawn-failed``
 hello-end    the end of the snapshot
-spawned      slot, generation, pid, cgroup (the folder made for it, or null)
+spawned      slot, generation, pid, cgroup (the folder made for it, or null), unbound (the bounds asked for that could
+             not be set; without a cgroup, none is)
 spawn-failed slot, generation, cause (words)
 exited       slot, generation, pid, exit_code, signal, core_dump, oom, empty
 emptied      slot, generation, killed

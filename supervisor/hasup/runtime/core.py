@@ -21,7 +21,7 @@ from hasup.model.spec import Config, Program
 from hasup.model.state import Replica
 from hasup.model.status import Status
 from hasup.protocol.guardian import Message
-from hasup.runtime import proc
+from hasup.runtime import hard, proc
 from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
 from hasup.runtime.endpoints import Endpoints
@@ -39,7 +39,7 @@ from hasup.runtime.ports import Ports
 from hasup.runtime.probes import FileBeats, Prober
 from hasup.runtime.record import Recorder
 from hasup.runtime.sampler import Sampler
-from hasup.runtime.snapshot import Snapshot, exited
+from hasup.runtime.snapshot import Slot, Snapshot, exited
 from hasup.runtime.spawning import Spawner
 from hasup.runtime.statusdoc import StatusPage
 from hasup.runtime.systemd import Systemd
@@ -131,7 +131,7 @@ class Core:
         if restarted:
             self.supervisor.restore(blobs, self.loop.now())
         for slot in snapshot.slots.values():
-            self._adopt(slot.slot, slot.generation, slot.cgroup)
+            self._adopt(slot)
             for event in [] if is_job(slot.slot) else slot.news():
                 self.engine.feed(event)
         self._adopt_hooks(snapshot)
@@ -145,18 +145,19 @@ class Core:
             self.systemd.begun = True
         self.engine.order("", {"op": "ready"})
 
-    def _adopt(self, slot: str, generation: int, cgroup: str | None) -> None:
+    def _adopt(self, found: Slot) -> None:
         """A slot of the guardian's: one of ours, a job nobody waits for, or one that is not configured any more."""
+        slot = found.slot
         if is_job(slot):
             if not is_hook(slot):
                 self.jobs.abandon(slot)
         elif slot in self.supervisor.replicas:
-            self.cgroups[slot] = cgroup
+            self._in_cgroup(slot, found.cgroup, found.unbound)
             self.effects.open_streams(slot, make=False)  # a slot without may be one for which there was no descriptor
             if f"notify:{slot}" in self.store:
                 self.notify.adopt(slot, os.dup(self.store[f"notify:{slot}"]))
         elif slot not in ("", Ports.BLOB):
-            self._end_unknown(slot, generation)
+            self._end_unknown(slot, found.generation)
 
     def _adopt_hooks(self, snapshot: Snapshot) -> None:
         """Hooks come last: their output goes where the replicas' goes."""
@@ -204,7 +205,7 @@ class Core:
         generation = message["generation"]
         match kind:
             case "spawned":
-                self.cgroups[slot] = message.get("cgroup")
+                self._in_cgroup(slot, message.get("cgroup"), message.get("unbound") or [])
                 self.engine.feed(ev.Spawned(slot, generation, message["pid"]))
             case "spawn-failed":
                 self.engine.feed(ev.SpawnFailed(slot, generation, message["cause"]))
@@ -216,6 +217,11 @@ class Core:
                 self.engine.feed(ev.Emptied(slot, generation, message.get("killed", 0)))
             case "stuck":
                 self.engine.feed(ev.Stuck(slot, generation, tuple(message["pids"])))
+
+    def _in_cgroup(self, slot: str, cgroup: str | None, unbound: list[str]) -> None:
+        self.cgroups[slot] = cgroup
+        program = self.supervisor.spec(slot)
+        self.trouble(f"hard:{program.name}", hard.lacking(program.name, program.limits.hard, cgroup, unbound))
 
     def _upgrade_ended(self, message: Message) -> None:
         before, cause = self.hello.version, message.get("cause")
@@ -272,6 +278,8 @@ class Core:
         self.fdstore.release(slot)
         self.watching.forget(slot)
         self.cgroups.pop(slot, None)
+        if (program := slot.rpartition(".")[0]) not in self.config.programs:
+            self.trouble(f"hard:{program}", None)
 
     def _exit(self, code: int) -> None:
         """Everything is stopped: tell those who wait, close what is open, let the guardian end."""

@@ -29,6 +29,7 @@ class Slot(msgspec.Struct):
     generation: int = 0
     pid: int | None = None
     cgroup: str | None = None
+    unbound: list[str] = []  # the bounds asked for it that could not be set
     exit: Message | None = None
     error: str | Message | None = None
     empty: bool = True

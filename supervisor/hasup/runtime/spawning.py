@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hasup.config import expand
 from hasup.model.spec import Config, Listen, Program
 from hasup.runtime.endpoints import Endpoints, NoPlace
+from hasup.runtime.hard import bounds
 from hasup.runtime.link import Frame, Order
 from hasup.runtime.ports import NoPort
 from hasup.runtime.sockets import ListenError, bind, channel
@@ -59,6 +60,7 @@ class Spawner:
         fds: list[list[object]] = [[0, _NULL], *self._output(slot, program), *self._sockets(slot, program, env)]
         order = self.command_order(slot, generation, program, expand.replica_command(program, env), env)
         order["fds"] = fds
+        order["bounds"] = bounds(program.limits.hard)
         order["pid_env"] = [name for name in ("LISTEN_PID", "WATCHDOG_PID") if name in env]
         return order
 

@@ -91,7 +91,7 @@ class Watching:
             self._trail.unwatch(replica.name)
             return
         self._seen[replica.name] = now
-        self._trail.watch(replica.name, replica.pid, sampled=program.limits != Limits())
+        self._trail.watch(replica.name, replica.pid, sampled=program.limits.sampled)
         self._sample(replica, program, cgroup)
         if state is State.STARTING:
             self._readiness(replica, program, environment)
@@ -115,7 +115,7 @@ class Watching:
             self._files.unwatch(slot)
 
     def _sample(self, replica: Replica, program: Program, cgroup: str | None) -> None:
-        if program.limits != Limits() and replica.pid is not None:
+        if program.limits.sampled and replica.pid is not None:
             self._sampler.watch(replica.name, replica.generation, replica.pid, cgroup, program.limits)
 
     def _readiness(self, replica: Replica, program: Program, environment: Callable[[], dict[str, str]]) -> None:

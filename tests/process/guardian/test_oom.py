@@ -20,7 +20,7 @@ def count(folder: Path, kills: int) -> None:
 
 def slot(folder: Path | None) -> Slot:
     made = Slot("web.1")
-    made.begin(1, Tree(2**22 + 1, None if folder is None else str(folder), (), set), Report(-1))
+    made.begin(1, Tree(2**22 + 1, None if folder is None else str(folder), (), set), Report(-1), [])
     return made
 
 

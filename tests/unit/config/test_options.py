@@ -23,6 +23,8 @@ ProgramFaults = Callable[[str], list[str]]
         ('limits.cpu = { above = "90%", for = "30s", action = "signal:SIGUSR1" }',
          {"limits.cpu.above": 90.0, "limits.cpu.for_": 30.0, "limits.cpu.action": "signal:USR1"}),
         ('limits.open_files = { above = 900, action = "warn" }', {"limits.open_files.above": 900, "limits.open_files.action": "warn"}),
+        ('limits.hard = { memory = "512MiB", cpu = "150%", tasks = 100 }',
+         {"limits.hard.memory": 512 << 20, "limits.hard.cpu": 150.0, "limits.hard.tasks": 100, "limits.memory": None}),
         ('limits.age = "1d"', {"limits.age.above": 86400.0}),
         ('stop = { signal = "sigint", timeout = 0, command = "kill -9 1" }',
          {"stop.signal": "INT", "stop.timeout": 0.0, "stop.command": ("kill", "-9", "1")}),
