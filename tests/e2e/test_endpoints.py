@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.e2e.harness import Asking, Hasup, free_port, get, until
+from tests.e2e.harness import Asking, Hasup, free_port, get, needs, until
 
 
 def on_unix(port: int, more: str = "") -> str:
@@ -127,6 +127,43 @@ def test_another_user_makes_its_socket_and_leads_nobody_to_roots(hasup):
             tried.settimeout(60)
             assert tried.recv(65536) == b"", "nothing of the client's"
         os.unlink(secret)
+
+
+NGINX = """
+daemon off; master_process off; pid nginx.pid; error_log stderr; events {}
+http { access_log off; client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d;
+  scgi_temp_path e;
+  server { listen unix:$PORT proxy_protocol;
+    location = /healthz { return 200 "ok"; }
+    location / { return 200 "$HASUP_REPLICA $proxy_protocol_addr $proxy_protocol_port"; } } }
+"""
+NGINX_SH = """
+export PATH="$PATH:/usr/sbin"; mkdir -p "nginx$HASUP_REPLICA"; cd "nginx$HASUP_REPLICA"
+sed -e "s|\\$PORT|$PORT|" -e "s|\\$HASUP_REPLICA|$HASUP_REPLICA|" ../nginx.conf >conf
+exec nginx -p . -c conf
+"""
+
+
+@needs("nginx")
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_replicas_that_want_the_proxy_protocol_probes_included(hasup, version):
+    port = free_port()
+    hasup.write(NGINX, "nginx.conf")
+    hasup.write(NGINX_SH, "nginx.sh")
+    hasup.start(
+        '[programs.web]\ncommand = "sh nginx.sh"\nreplicas = 2\nready.http = "http://unix:${PORT}:/healthz"\n'
+        'health = { http = "http://unix:${PORT}:/healthz", interval = "50ms", failures = 1 }\nstop.signal = "QUIT"\n'
+        f'listen = {{ address = "127.0.0.1:{port}", replica_address = "unix", proxy_protocol = "{version}" }}\n'
+    )
+    seen = set()
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port), 60) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda c=client: c.recv(65536), b"")).decode().rpartition("\r\n")[2].split()
+            assert answer[1:] == ["127.0.0.1", str(client.getsockname()[1])]
+            seen.add(answer[0])
+    assert seen == {"1", "2"}
+    assert all(replica["restarts"] == 0 for replica in hasup.replicas().values())
 
 
 def test_replicas_on_ipv6(hasup):

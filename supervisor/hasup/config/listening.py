@@ -6,7 +6,7 @@ from hasup.config.node import Faults, Node
 from hasup.config.readers import address_parts
 from hasup.model.spec import Program
 
-_PROXY_ONLY: Final = ("replica_address", "replica_host")
+_PROXY_ONLY: Final = ("replica_address", "replica_host", "proxy_protocol")
 
 
 def check(program: Program, node: Node, faults: Faults) -> None:

@@ -8,12 +8,13 @@ never sent to another: whether the first one acted on them cannot be known.
 
 import errno
 import os
-from _socket import AF_UNIX, IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY, socket
+from _socket import AF_UNIX, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY, socket
 from select import EPOLLERR, EPOLLIN, epoll
 from time import monotonic
 
 from hasup.dispatch.balance import Backend, Balancer, Row
 from hasup.dispatch.ends import CONNECTING, WAITING, End, Flow
+from hasup.dispatch.header import VERSIONS, Address
 from hasup.dispatch.settings import Settings
 from hasup.dispatch.upstream import CannotConnect, connect, is_tcp
 from hasup.dispatch.wire import CHUNK, Wire
@@ -37,6 +38,7 @@ class Proxy:
         self._most = most
         self._listener = listener
         self._tcp = listener.family != AF_UNIX
+        self._header = VERSIONS.get(settings.proxy_protocol)
         self._accepting = False
         self._starved = False  # of descriptors or memory, when it last accepted
         self._stopped = False
@@ -70,7 +72,7 @@ class Proxy:
                 self._pause()
                 return
             try:
-                fd, _address = self._listener._accept()  # type: ignore[attr-defined]  # no socket object is needed
+                fd, address = self._listener._accept()  # type: ignore[attr-defined]  # no socket object is needed
             except BlockingIOError:
                 return
             except OSError as error:
@@ -82,6 +84,8 @@ class Proxy:
             self._starved = False
             os.set_blocking(fd, False)
             flow = Flow(fd, self._tcp, now)
+            if self._header is not None:
+                flow.header = self._header(address, _name_of(fd, self._listener.family))
             self.flows.add(flow)
             self.accepted += 1
             self.wire.add(flow.client)
@@ -159,16 +163,17 @@ class Proxy:
         assert flow.upstream is not None
         try:
             flow.early = flow.early or os.read(flow.client.fd, CHUNK)
+            flow.client.done = not flow.early
         except BlockingIOError:
-            return True
+            pass
         except OSError:  # the client has gone
             self.wire.end(flow, reset=True)
             return True
-        if not flow.early:
-            flow.client.done = True
+        said = flow.header + flow.early
+        if not said:
             return True
         try:
-            sent = os.write(flow.upstream.fd, flow.early)
+            sent = os.write(flow.upstream.fd, said)
         except BlockingIOError:
             return True
         except OSError:
@@ -188,7 +193,8 @@ class Proxy:
             self.balancer.succeeded(backend, self.wire.now)
         if flow.early:
             self.wire.count(flow.client, len(flow.early))
-            upstream.held = flow.early[sent:]
+        if flow.early or flow.header:
+            upstream.held = (flow.header + flow.early)[sent:]
             flow.early = b""
         self.wire.open(flow)
 
@@ -238,6 +244,15 @@ class Proxy:
             flow.backend.open -= 1
         if not self._accepting and not self._resume_at:
             self._resume()
+
+
+def _name_of(fd: int, family: int) -> Address:
+    """The address of this side of a connection."""
+    opened = socket(family, SOCK_STREAM, 0, fd)
+    try:
+        return opened.getsockname()  # type: ignore[no-any-return]
+    finally:
+        opened.detach()
 
 
 def _prepare(listener: socket) -> None:

@@ -3,6 +3,7 @@
 import json
 
 from hasup.dispatch.balance import METHODS
+from hasup.dispatch.header import VERSIONS
 
 
 class BadSettings(Exception):
@@ -21,6 +22,7 @@ class Settings:
     connect_timeout: float = 1.0
     max_connections: int = 1024
     slow_start: float = 5.0  # a replica that joins others gets its full share after so long
+    proxy_protocol: str = "none"  # or the version in which replicas are told of the client: v1, v2
     quiet: float = 1.0  # a draining connection that is silent for so long may be closed
 
     def __init__(self, text: str) -> None:
@@ -33,5 +35,8 @@ class Settings:
                 setattr(self, key, float(given.get(key, getattr(self, key))))
             self.balance = str(given.get("balance", self.balance))
             METHODS[self.balance]
+            self.proxy_protocol = str(given.get("proxy_protocol", self.proxy_protocol))
+            if self.proxy_protocol != "none":
+                VERSIONS[self.proxy_protocol]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadSettings(f"HASUP_DISPATCH is not what hasup sets ({error!r})") from None

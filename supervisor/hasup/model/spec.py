@@ -195,6 +195,10 @@ class Listen(Table, frozen=True, kw_only=True):
     replica_host: Annotated[
         str, Option("The address (a number) at which the replicas listen on their $PORT, such as ::1")
     ] = "127.0.0.1"
+    proxy_protocol: Annotated[
+        Literal["none", "v1", "v2"],
+        Option("Version of the PROXY protocol in which replicas are told of each client; none: they are not told"),
+    ] = "none"
     balance: Annotated[Balance, Option("round-robin, least-connections or random-two")] = "round-robin"
     weights: Annotated[
         tuple[int, ...], Option("Weight of each slot for round-robin; default: all alike", minimum=0, maximum=1000)

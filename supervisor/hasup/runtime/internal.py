@@ -80,6 +80,7 @@ def _dispatch_options(name: str, listen: Listen) -> dict[str, object]:
         "queue_timeout": listen.queue_timeout,
         "connect_timeout": listen.connect_timeout,
         "max_connections": listen.max_connections,
+        "proxy_protocol": listen.proxy_protocol,
     }
 
 

@@ -30,11 +30,14 @@ class Prober:
         self._names = Names(loop)
         self._probes: dict[tuple[str, str], _Probe] = {}
 
-    def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health) -> None:
-        """Probe from now on, ``kind`` being ready or health; the strings of ``probe`` are expanded already."""
+    def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health, greeting: bytes = b"") -> None:
+        """Probe from now on, ``kind`` being ready or health; the strings of ``probe`` are expanded already.
+
+        ``greeting`` is sent ahead of a request of HTTP.
+        """
         self.unwatch(slot, kind)
         started = self._probes[slot, kind] = _Probe(
-            self._loop, self._emit, self._run, self._names, slot, generation, kind, probe
+            self._loop, self._emit, self._run, self._names, slot, generation, kind, probe, greeting
         )  # fmt: skip
         # Many replicas that start together are not to be probed in step for ever: spread the first by their names.
         delay = 0.0 if kind == "ready" else probe.interval * (0.5 + (hash(slot) % 1000) / 2000)
@@ -61,6 +64,7 @@ class _Probe:
         generation: int,
         kind: str,
         probe: Ready | Health,
+        greeting: bytes,
     ) -> None:
         self._loop = loop
         self._emit = emit
@@ -70,6 +74,7 @@ class _Probe:
         self._generation = generation
         self._kind = kind
         self._probe = probe
+        self._greeting = greeting
         self._timeout = probe.probe_timeout if isinstance(probe, Ready) else probe.timeout
         self._timer: Timer | None = None
         self._attempt: _Connection | None = None
@@ -107,7 +112,8 @@ class _Probe:
         answer = http.Answer(wants_body=probe.body is not None)
         return _Connection(
             self._loop, self._names, goal.host, goal.port, self._timeout, self._finish,
-            http.request(goal, probe.headers), lambda: answer.verdict(probe.status, probe.body), answer.feed,
+            self._greeting + http.request(goal, probe.headers),
+            lambda: answer.verdict(probe.status, probe.body), answer.feed,
         )  # fmt: skip
 
     def _tcp(self) -> "_Connection":

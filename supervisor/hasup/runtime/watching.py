@@ -6,17 +6,19 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from hasup.config import expand
+from hasup.dispatch import header
 from hasup.model.spec import Health, Limits, Program, Ready
 from hasup.model.state import Replica, State
 
+Probe = TypeVar("Probe", Ready, Health)
 _ALIVE = {State.STARTING, State.RUNNING, State.ABORTING, State.STOPPING}
 
 
 class Prober(Protocol):
     """Readiness and health probes."""
 
-    def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health) -> None:
-        """Probe from now on."""
+    def watch(self, slot: str, generation: int, kind: str, probe: Ready | Health, greeting: bytes = b"") -> None:
+        """Probe from now on; ``greeting`` comes before the request of HTTP."""
 
     def unwatch(self, slot: str, kind: str | None = None) -> None:
         """No more."""
@@ -98,8 +100,7 @@ class Watching:
         if state in (State.STARTING, State.RUNNING):
             self._heartbeat(replica, program, environment)
         if state is State.RUNNING and program.health is not None:
-            probe = expanded(program.health, environment())
-            self._prober.watch(replica.name, replica.generation, "health", probe)
+            self._probe(replica, program, "health", program.health, environment)
 
     def forget(self, slot: str) -> None:
         """Nobody looks at this slot any more."""
@@ -123,8 +124,18 @@ class Watching:
         if ready.log is not None:
             self._output.expect(replica.name, ready.log)
         elif ready.http or ready.tcp or ready.exec:
-            probe = expanded(ready, environment())
-            self._prober.watch(replica.name, replica.generation, "ready", probe)
+            self._probe(replica, program, "ready", ready, environment)
+
+    def _probe(
+        self,
+        replica: Replica,
+        program: Program,
+        kind: str,
+        probe: Probe,
+        environment: Callable[[], dict[str, str]],
+    ) -> None:
+        greeting = _greeting(program, probe.http or "")
+        self._prober.watch(replica.name, replica.generation, kind, expanded(probe, environment()), greeting)
 
     def _heartbeat(self, replica: Replica, program: Program, environment: Callable[[], dict[str, str]]) -> None:
         beat = program.heartbeat
@@ -137,7 +148,11 @@ class Watching:
             self._files.watch(replica.name, path, beat.timeout)
 
 
-Probe = TypeVar("Probe", Ready, Health)
+def _greeting(program: Program, url: str) -> bytes:
+    """What goes ahead of a request to the port at which a replica expects the PROXY protocol."""
+    listen = program.listen
+    told = listen is not None and listen.mode == "proxy" and "${PORT}" in url
+    return header.OWN.get(listen.proxy_protocol, b"") if listen is not None and told else b""
 
 
 def expanded(probe: Probe, env: dict[str, str]) -> Probe:
