@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Asking, free_port, get, needs, of_group, state_of, until
+from tests.e2e.harness import Asking, free_port, get, needs, until
 
 pytestmark = pytest.mark.e2e
 
@@ -178,20 +178,16 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": os.environ["HASUP_REPLICA"].encode()})
 """
 GUNICORN = f"{PYTHON} -m gunicorn --no-control-socket"
-SERVERS = {  # behind the proxy, and sharing the socket: gunicorn goes by LISTEN_FDS
-    "gunicorn": (WSGI, f"{GUNICORN} --bind 127.0.0.1:${{PORT}} app:app", f"{GUNICORN} app:app"),
-    "uvicorn": (
-        ASGI,
-        f"{PYTHON} -m uvicorn --lifespan off --port ${{PORT}} app:app",
-        f"{PYTHON} -m uvicorn --lifespan off --fd 3 app:app",
-    ),
+SERVERS = {  # behind the proxy; test_share_servers.py has them share the socket
+    "gunicorn": (WSGI, f"{GUNICORN} --bind 127.0.0.1:${{PORT}} app:app"),
+    "uvicorn": (ASGI, f"{PYTHON} -m uvicorn --lifespan off --port ${{PORT}} app:app"),
 }
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_behind_the_proxy(hasup, server):
     pytest.importorskip(server)
-    app, command, _ = SERVERS[server]
+    app, command = SERVERS[server]
     hasup.write(app, "app.py")
     port = free_port()
     hasup.start(f'[programs.app]\ncommand = "{command}"\nreplicas = 2\nlisten = "127.0.0.1:{port}"\n{ON_ITS_PORT}')
@@ -204,29 +200,6 @@ def test_behind_the_proxy(hasup, server):
     assert [failure for failure in client.failures if "refused" in failure] == []
     assert len(client.failures) <= 1
     assert set(client.answers[-6:]) == {"1", "2"}
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_sharing_the_socket(hasup, server):
-    pytest.importorskip(server)
-    app, _, command = SERVERS[server]
-    hasup.write(app, "app.py")
-    port = free_port()
-    hasup.start(
-        f'[programs.app]\ncommand = "{command}"\nreplicas = 2\n'
-        f'listen = {{ address = "127.0.0.1:{port}", mode = "share" }}\n'
-        'ready.log = "(Booting worker|running on)"\n'
-    )
-    until(lambda: get(f"http://127.0.0.1:{port}/"), "it answers")
-    pids = {name: replica["pid"] for name, replica in hasup.replicas().items()}
-    for answering, stopped in (("app.1", "app.2"), ("app.2", "app.1")):
-        os.killpg(pids[stopped], signal.SIGSTOP)
-        until(lambda s=stopped: {state_of(pid) for pid in of_group(pids[s])} == {"T"}, "the other one is stopped")
-        assert {get(f"http://127.0.0.1:{port}/") for _ in range(3)} == {answering[-1]}
-        os.killpg(pids[stopped], signal.SIGCONT)
-    os.kill(pids["app.1"], signal.SIGKILL)
-    hasup.wait("app.1", "ready again", lambda r: r["ready"] and r["restarts"] == 1)
-    assert get(f"http://127.0.0.1:{port}/") in ("1", "2")
 
 
 def test_gunicorn_says_itself_that_it_is_ready(hasup):
