@@ -104,7 +104,7 @@ def test_each_replica_serves_and_a_reload_drops_nothing(hasup, section, config):
 @pytest.mark.long
 @pytest.mark.parametrize("section", ["uvicorn", "hypercorn"])
 def test_what_a_server_by_itself_cuts_at_its_end(hasup, section):
-    """At most connections that have just opened, as the page says: nothing is refused, and what has begun is answered."""
+    """At most connections that have just opened, as the page says: nothing is refused."""
     failures = Server(hasup, section).reload_under_requests()
     assert not [failure for failure in failures if "refused" in failure]
 
