@@ -1,25 +1,32 @@
 """How long a million events take: to write, to report on, to search; and how large they are.
 
-    python benchmarks/journal.py [--events N] [--days D] [--into FOLDER]
+    python benchmarks/journal.py [--events N] [--days D] [--into FOLDER] [--lag]
 
 Ten replicas of three programs live and crash at random for some days. Written by the journal itself, then read by the
 commands, each in a process of its own. With --into the folder is kept (and used again), and holds a configuration.
+With --lag instead: how late a main loop comes to what it does each hundredth of a second, while all are written as
+fast as they can be.
 """
 
 import argparse
+import gc
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from hasup.journal import Journal
+from hasup.loop import Loop
 from hasup.model.status import EventRecord
 
+TICK_S = 0.01
+FULL = 8_000  # in the queue, which holds ten thousand
 CONFIG = """
 [supervisor]
 name = "shop"
@@ -115,6 +122,67 @@ def write(path: Path, count: int, days: float) -> None:
     print(f"write: {took:.1f} s, {processor:.1f} s of the processor; slowest append {slowest * 1000:.1f} ms")
 
 
+class Ticking:
+    """A main loop with something to do each hundredth of a second; how late it comes to it."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.lags: list[float] = []
+        self._loop = Loop()
+        self._work = work
+        self._due = self._loop.now() + TICK_S
+        self._loop.call_at(self._due, self._tick)
+
+    def _tick(self) -> None:
+        now = self._loop.now()
+        self.lags.append(now - self._due)
+        self._work()
+        self._due = max(self._due + TICK_S, self._loop.now())
+        self._loop.call_at(self._due, self._tick)
+
+    def run(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._loop.turn()
+        self._loop.close()
+
+    def shown(self) -> str:
+        known = sorted(self.lags)
+        p50, p99, most = (known[min(len(known) - 1, int(len(known) * part))] * 1000 for part in (0.5, 0.99, 1.0))
+        return f"late by {p50:.1f} ms (p50), {p99:.1f} ms (p99), {most:.1f} ms (longest) of {len(known)} times"
+
+
+def lag(path: Path, count: int, days: float) -> None:
+    """The lag of a loop that appends so many events as fast as they can be written, and of one that does not: by
+    itself, and while another process writes as many, which takes processors but shares no interpreter with it.
+    """
+    records = list(events(count, days))
+    gc.freeze()  # the benchmark's own million objects
+    alone = Ticking(lambda: None)
+    end = time.monotonic() + 10
+    alone.run(lambda: time.monotonic() > end)
+    print(f"loop, nothing written: {alone.shown()}")
+    elsewhere = Ticking(lambda: None)
+    (path.parent / "other" / ".hasup").mkdir(parents=True)
+    argv = [sys.executable, __file__, "--events", str(count), "--into", str(path.parent / "other"), "--write"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        elsewhere.run(lambda: process.poll() is not None)
+    print(f"loop, another process writes: {elsewhere.shown()}")
+    journal = Journal(str(path), print, rows=2 * count, age_s=2 * days * 86_400)
+    left = iter(records)
+    written = False
+
+    def fill() -> None:
+        nonlocal written
+        for record in islice(left, max(0, FULL - journal.waiting)):
+            journal.append(record)
+        written = not journal.waiting
+
+    busy = Ticking(fill)
+    begin = time.monotonic()
+    busy.run(lambda: written)
+    assert journal.close(600)
+    print(f"loop, {count} events written in {time.monotonic() - begin:.1f} s: {busy.shown()}")
+
+
 def journal_wait(journal: Journal) -> None:
     """Not more at once than the queue holds: what is too much would be dropped."""
     while journal.waiting:
@@ -137,8 +205,13 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=float, default=30.0)
     parser.add_argument("--into", type=Path)
+    parser.add_argument("--lag", action="store_true", help="only how late the main loop is while they are written")
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.lag:
+        with tempfile.TemporaryDirectory() as temporary:
+            lag(Path(temporary) / "journal.db", options.events, options.days)
+        return
     if options.write:
         write(options.into / ".hasup" / "journal.db", options.events, options.days)
         return

@@ -39,6 +39,7 @@ _IDLE_S: Final = 3_600.0
 _BUSY_S: Final = 5.0
 _OPEN_BUSY_S: Final = 0.5
 _INSERT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_encode: Final = msgspec.json.Encoder().encode
 _KEPT: Final = "seq NOT IN (SELECT seq FROM latest)"
 _UP_TO: Final = f"SELECT seq FROM events WHERE seq <= ? AND {_KEPT} ORDER BY seq LIMIT 10000"  # noqa: S608
 _TOO_OLD: Final = f"SELECT seq FROM events WHERE at < ? AND seq <= ? AND {_KEPT} LIMIT 10000"  # noqa: S608
@@ -309,10 +310,18 @@ def _delete(connection: sqlite3.Connection, which: str, *values: int) -> int:
 
 def _row(record: EventRecord) -> tuple[object, ...]:
     """All columns but seq. Text that is no valid Unicode is written with escapes."""
-    detail = json.dumps(msgspec.to_builtins(record.detail), separators=(",", ":"))
     text = (record.replica, record.program, record.event, record.from_, record.to, record.reason)
-    return microseconds(record.at), *(_printable(part) for part in text), detail
+    return microseconds(record.at), *map(_printable, text), _detail(record.detail)
+
+
+def _detail(detail: dict[str, object]) -> str:
+    try:
+        return _encode(detail).decode()
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(detail), separators=(",", ":"))
 
 
 def _printable(text: str | None) -> str | None:
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
