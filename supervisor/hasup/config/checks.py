@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hasup.config import listening, readers, support, templates, units
+from hasup.config import autoscaling, listening, readers, support, templates, units
 from hasup.config.faults import nearest
 from hasup.config.merge import PROBES
 from hasup.config.node import Faults, Node
@@ -88,8 +88,11 @@ def _program(program: Program, node: Node, faults: Faults) -> None:
         faults.add(node.at("command"), "is empty")
     if program.shell and len(program.command) > 1:
         faults.add(node.at("command"), "with shell = true the command is a text, not an array")
-    if program.need > max(1, program.replicas):
+    scaled = node.has("replicas") and isinstance(node.at("replicas").value, dict)
+    if program.need > max(1, program.replicas) and not scaled:
         faults.add(node.at("need"), f"is more than there are replicas ({program.replicas})")
+    if program.autoscale is not None:
+        autoscaling.check(program, program.autoscale, node, faults)
     if program.schedule is not None and program.kind != "task":
         faults.add(node.at("schedule"), 'only a task has a schedule: write kind = "task"')
     if program.schedule is not None and program.policy == "always":
@@ -199,7 +202,7 @@ def _ports(programs: Mapping[str, Program], written: Mapping[str, Node], faults:
     rows: list[tuple[int, int, str]] = []
     for name, program in programs.items():
         if isinstance(program.port, int):
-            last = program.port + max(1, program.replicas) - 1
+            last = program.port + max(1, program.most) - 1
             if last > 65535:
                 faults.add(written[name].at("port"), f"the last replica would have port {last}, above 65535")
             rows.append((program.port, last, name))
@@ -263,10 +266,10 @@ def _log_files(programs: Mapping[str, Program], written: Mapping[str, Node], fau
 
 def _files(template: str, program: Program) -> Iterable[tuple[int, str]]:
     named = template.replace("{program}", program.name)
-    return ((n, named.replace("{replica}", str(n))) for n in range(1, max(1, program.replicas) + 1))
+    return ((n, named.replace("{replica}", str(n))) for n in range(1, max(1, program.most) + 1))
 
 
 def _log_hint(template: str, stream: str, program: Program) -> str:
-    if program.replicas > 1 and "{replica}" not in template:
+    if program.most > 1 and "{replica}" not in template:
         return "; put {replica} into the name"
     return '; "merge" writes both streams into one file' if stream == "stderr" else ""

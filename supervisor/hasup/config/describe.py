@@ -21,6 +21,7 @@ class Described(msgspec.Struct, frozen=True):
     type: Any
     option: Option
     default: Any
+    long: type[Table] | None = None  # the table that may be written in its place
 
     @property
     def table(self) -> type[Table] | None:
@@ -46,7 +47,8 @@ def described(table: type[Table], option: Option | None = None) -> dict[str, Des
         if table is Limit:
             own = _limit_option(field.name, option)
         if own is not None:
-            found[field.encode_name] = Described(field.encode_name, field.name, plain, own, _default(field))
+            long = _option(hints[own.long])[1] if own.long is not None else None
+            found[field.encode_name] = Described(field.encode_name, field.name, plain, own, _default(field), long)
     return found
 
 

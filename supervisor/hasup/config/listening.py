@@ -62,7 +62,7 @@ def _is_host(text: str) -> bool:
 
 
 def _weights(program: Program, weights: tuple[int, ...], node: Node, faults: Faults) -> None:
-    if len(weights) != program.replicas:
-        faults.add(node, f"needs a weight for each replica ({program.replicas}), has {len(weights)}")
+    if len(weights) != program.most:
+        faults.add(node, f"needs a weight for each replica ({program.most}), has {len(weights)}")
     elif not any(weights):
         faults.add(node, "needs a weight above 0")

@@ -141,8 +141,9 @@ class _Loader:
         if heartbeat is not None and heartbeat.source.startswith(_FILE):
             source = _FILE + _inside(program.directory, heartbeat.source.removeprefix(_FILE))
             heartbeat = msgspec.structs.replace(heartbeat, source=source)
+        replicas = program.autoscale.min if program.autoscale is not None else program.replicas
         return msgspec.structs.replace(
-            program, environment=self._environment(program, node), port=port, heartbeat=heartbeat
+            program, environment=self._environment(program, node), port=port, heartbeat=heartbeat, replicas=replicas
         )
 
     def _built_groups(self, walker: Walker) -> dict[str, Group]:

@@ -64,6 +64,8 @@ def reference() -> str:
             parts += _section(f"[programs.NAME.{one.name}]", one.table, one)
         if one.table is Limits:
             parts += _section("[programs.NAME.limits.hard]", Hard)
+        if one.long is not None:
+            parts += _section(f"[programs.NAME.{one.name}]", one.long)
     parts += _section("[groups.NAME]", Group)
     return "\n".join(parts)
 
@@ -108,7 +110,7 @@ def _type(one: Described) -> str:
         return "table or array" if one.name == "depends_on" else "table"
     if get_origin(one.type) is tuple and one.option.kind != "command":
         return f"array of {_type_of(get_args(one.type)[0], one)}"
-    return _type_of(one.type, one)
+    return _type_of(one.type, one) + (", or table" if one.long is not None else "")
 
 
 def _type_of(kind: Any, one: Described) -> str:

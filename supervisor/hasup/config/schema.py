@@ -56,8 +56,9 @@ def _define(table: type[Table], option: Option | None, definitions: dict[str, Js
     definition = _table(table, option)
     definitions[table.__name__] = definition
     for one in described(table, option).values():
-        if one.table is not None and one.table is not Limit and one.table.__name__ not in definitions:
-            _define(one.table, None, definitions)
+        for inner in (one.table, one.long):
+            if inner is not None and inner is not Limit and inner.__name__ not in definitions:
+                _define(inner, None, definitions)
 
 
 def _table(table: type[Table], option: Option | None = None) -> Json:
@@ -77,6 +78,8 @@ def _property(one: Described) -> Json:
 
 
 def _of(one: Described) -> Json:
+    if one.long is not None:
+        return {"anyOf": [_value(one.type, one.option), _reference(one.long)]}
     if one.table is not None:
         table = _table(Limit, one.option) if one.table is Limit else _reference(one.table)
         if one.option.shorthand is None:

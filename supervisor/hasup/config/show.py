@@ -65,7 +65,8 @@ def _program(program: Program) -> dict[str, Any]:
 def _table(table: Table, option: Option | None = None) -> dict[str, Any]:
     found = {}
     for one in described(type(table), option).values():
-        value = written(one, getattr(table, one.attribute))
+        long = getattr(table, one.option.long) if one.option.long is not None else None
+        value = _table(long) if long is not None else written(one, getattr(table, one.attribute))
         if value is not None:
             found[one.name] = _escaped(value) if expands_at_load(type(table), one) else value
     return found

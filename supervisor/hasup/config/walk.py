@@ -48,7 +48,9 @@ class Walker:
         self._unknown(node, options)
         values = dict(given or {})
         for one in options.values():
-            if one.name in node.table:
+            if one.name in node.table and one.long and isinstance(node.table[one.name].value, dict):
+                values[str(one.option.long)] = self.table(one.long, node.table[one.name])
+            elif one.name in node.table:
                 value = self._one(kind, one, node.table[one.name])
                 if value is not _NOTHING:
                     values[one.attribute] = value

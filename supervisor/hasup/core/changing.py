@@ -1,4 +1,4 @@
-"""Changes while everything runs: more or fewer replicas, another configuration."""
+"""Another configuration while everything runs."""
 
 from msgspec.structs import replace
 
@@ -7,27 +7,8 @@ from hasup.core.diff import Difference, difference
 from hasup.core.fates import stop_beyond
 from hasup.core.step import Step
 from hasup.core.turn import Turn
-from hasup.model.actions import Note
 from hasup.model.spec import Config, Program
 from hasup.model.state import Result
-
-
-def scale(turn: Turn, name: str, count: int, by: str) -> None:
-    """Let a program have so many replicas from now on."""
-    roster = turn.roster
-    if name not in roster.programs:
-        return
-    before = roster.programs[name].replicas
-    roster.own.scale[name] = count
-    if name in roster.own.rolling:
-        roster.own.rolling[name].held = None  # nor does the end of a reload change it
-    roster.remember()
-    added = roster.resize(name, count)
-    turn.actions.append(Note("scale", f"scaled from {before} to {count} by {by}", name))
-    back = [f"{name}.{index}" for index in range(before + 1, count + 1)]  # also one that is still being stopped
-    for slot in dict.fromkeys([*added, *back]):
-        turn.step(slot, lambda step: wishes.start(step, by))
-    stop_beyond(turn, name, count, f"stopped by {by}, who scaled {name} to {count}")
 
 
 def apply(turn: Turn, config: Config, by: str) -> Difference:
@@ -42,14 +23,17 @@ def apply(turn: Turn, config: Config, by: str) -> Difference:
     for name in config.programs:
         if name in rolled:
             programs[name] = replace(programs[name], replicas=roster.programs[name].replicas)
-        elif any(change.option == "replicas" for change in found.changed.get(name, ())):
+            continue
+        if any(change.option.partition(".")[0] == "replicas" for change in found.changed.get(name, ())):
             roster.own.scale.pop(name, None)
-        elif name in roster.own.scale:
-            programs[name] = replace(programs[name], replicas=roster.own.scale[name])
+            roster.looks.pop(name, None)
+        count = roster.number(programs[name], roster.programs[name].replicas if name in roster.programs else 0)
+        programs[name] = replace(programs[name], replicas=count)
     places = {name: roster.programs[name].replicas for name in before}
     roster.configure(config, programs)
     roster.remember()
     for name in found.removed:
+        roster.own.scaled.pop(name, None)
         rolls.forget(turn, name)
         stop_beyond(turn, name, 0, "stopped: it is not in the configuration any more")
     for name in (*found.added, *found.changed):

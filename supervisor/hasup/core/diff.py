@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hasup.model.spec import Config
+from hasup.model.spec import Config, Program
 
 # A running process has these for good: a change of one restarts the program. All others hold from now on.
 NEEDS_RESTART = frozenset({
@@ -62,11 +62,19 @@ def difference(old: Config, new: Config) -> Difference:
 def changes(old: msgspec.Struct, new: msgspec.Struct, prefix: str = "") -> Iterator[Change]:
     """The options that differ, by their dotted names."""
     for field in msgspec.structs.fields(type(new)):
-        before, after = getattr(old, field.name), getattr(new, field.name)
+        before, after = _value(old, field.name), _value(new, field.name)
         name = prefix + field.encode_name
-        if before == after:
+        if before == after or (field.name == "autoscale" and isinstance(new, Program)):
             continue
         if isinstance(before, msgspec.Struct) and isinstance(after, msgspec.Struct):
             yield from changes(before, after, f"{name}.")
         else:
             yield Change(name, before, after)
+
+
+def _value(struct: msgspec.Struct, name: str) -> object:
+    """An option's value; for ``replicas`` the table, where it is one."""
+    if name == "replicas" and isinstance(struct, Program) and struct.autoscale is not None:
+        return struct.autoscale
+    value: object = getattr(struct, name)
+    return value

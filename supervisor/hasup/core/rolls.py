@@ -242,10 +242,10 @@ def _finish(turn: Turn, name: str, plan: Rolling) -> None:
 def _take_number(turn: Turn, name: str, plan: Rolling) -> None:
     """As many replicas as the configuration in force wants, or an operator."""
     roster = turn.roster
-    before, wanted = roster.programs[name].replicas, roster.config.programs[name].replicas
-    if plan.back is None and plan.others and plan.others[0].replicas != wanted:
+    before, wanted = roster.programs[name].replicas, roster.config.programs[name]
+    if plan.back is None and plan.others and _number_differs(plan.others[0], wanted):
         roster.own.scale.pop(name, None)
-    count = roster.own.scale.get(name, wanted)
+    count = roster.number(wanted, before)
     if count == before:
         return
     runs = any(known.wanted for known in roster.of(name))
@@ -254,6 +254,10 @@ def _take_number(turn: Turn, name: str, plan: Rolling) -> None:
     for known in roster.of(name)[before:] if runs else []:
         turn.step(known.name, lambda step: wishes.start(step, plan.by))
     stop_beyond(turn, name, count, "stopped: the configuration wants fewer")
+
+
+def _number_differs(old: Program, new: Program) -> bool:
+    return (old.replicas, old.autoscale) != (new.replicas, new.autoscale)
 
 
 def _see_out(turn: Turn, name: str, plan: Rolling) -> bool:

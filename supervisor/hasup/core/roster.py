@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
+from hasup.core.autoscale import Memory
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
@@ -21,7 +22,8 @@ _ASKED = 16  # tokens kept
 class Own(msgspec.Struct, omit_defaults=True):
     """What the supervisor remembers besides its replicas."""
 
-    scale: dict[str, int] = {}
+    scale: dict[str, int] = {}  # as an operator wants it
+    scaled: dict[str, int] = {}  # as their load wants it
     ending: str | None = None  # why everything is being stopped
     exit_code: int = 0
     killing: bool = False
@@ -42,6 +44,7 @@ class Roster:
         self.replicas: dict[str, Replica] = {}
         self.deadlines = Deadlines(lambda slot: earliest(self.replicas.get(slot)))
         self.wake: dict[str, None] = {}  # programs that changed: those that depend on them must be looked at
+        self.looks: dict[str, Memory] = {}  # programs that are scaled by their load -> what is known of that
         self.unsettled = 0  # wanted, and neither ready, completed nor failed yet
         self._slots: dict[str, dict[str, None]] = {}
         self._busy: dict[str, int] = {}  # program -> replicas that are not at rest
@@ -128,6 +131,13 @@ class Roster:
         """Whether something forwards connections to a program's replicas, or still brings some to their end."""
         return any(r.state in _FORWARDS for name in self.servers.get(program, ()) for r in self.of(name))
 
+    def number(self, program: Program, current: int) -> int:
+        """How many replicas a program is to have that has ``current``: as an operator, its load or the file wants."""
+        held = self.own.scale.get(program.name)
+        if held is not None:
+            return held
+        return program.replicas if program.autoscale is None else program.autoscale.bounded(current)
+
     # --- changes ----------------------------------------------------------------------------------------------------
     def put(self, after: Replica) -> None:
         """A replica changed, or is new."""
@@ -153,6 +163,9 @@ class Roster:
 
     def resize(self, name: str, count: int) -> list[str]:
         """Let a program have so many replicas; returns the slots that are new. Surplus ones stay until removed."""
+        if self.programs[name].autoscale is not None and name not in self.own.scale:
+            self.own.scaled[name] = count
+            self.remember()
         self.programs[name] = replace(self.programs[name], replicas=count)
         added = [f"{name}.{i}" for i in range(1, count + 1) if f"{name}.{i}" not in self.replicas]
         for slot in added:
@@ -193,9 +206,8 @@ class Roster:
     def load(self, blobs: Mapping[str, str]) -> None:
         """Take over what an earlier core knew."""
         self.own = decode(blobs.get("", "{}"), Own)
-        for name, count in self.own.scale.items():
-            if name in self.programs:
-                self.resize(name, count)
+        for name, program in list(self.programs.items()):
+            self.resize(name, self.number(program, self.own.scaled.get(name, program.replicas)))
         for name, plan in self.own.rolling.items():
             if name in self.programs and plan.held is not None:
                 self.resize(name, plan.held)

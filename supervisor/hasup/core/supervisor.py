@@ -6,7 +6,7 @@ Deterministic and without effects: events and times in, actions out. The runtime
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hasup.core import changing, fates, limits, names, replica, rolls, schedule, signs, wishes
+from hasup.core import changing, fates, limits, names, replica, rolls, scaling, schedule, signs, wishes
 from hasup.core.diff import Difference
 from hasup.core.ending import Ending
 from hasup.core.roster import Roster
@@ -232,7 +232,9 @@ class Supervisor:
             case ev.Stop(slots, by):
                 self._stop(turn, slots, f"stopped by {by}")
             case ev.Scale(program, count, by) if not self.stopping:
-                changing.scale(turn, program, count, by)
+                scaling.scale(turn, program, count, by)
+            case ev.LoadMeasured():
+                scaling.measured(turn, event)
             case ev.Roll(slots, by, token) if not self.stopping:
                 self._roster.remember_asked(token)
                 rolls.begin(turn, self._staying(slots), by)

@@ -126,6 +126,17 @@ class Sampled(Event, frozen=True):
     open_files: int | None  # None: not readable, or not asked for
 
 
+class LoadMeasured(Event, frozen=True):
+    """The load of a program that is scaled by it, replica by replica; those that were not measured are left out.
+
+    ``cpu`` is in percent of a core over the last second or so; ``connections`` are those open now.
+    """
+
+    program: str
+    cpu: dict[str, float] = {}
+    connections: dict[str, int] = {}
+
+
 # --- the clock ---------------------------------------------------------------------------------------------------
 class Due(Event, frozen=True):
     """A deadline is over: look at every slot that has one."""
@@ -178,10 +189,10 @@ class Roll(Event, frozen=True):
 
 
 class Scale(Event, frozen=True):
-    """Change the number of a program's replicas."""
+    """Change the number of a program's replicas; ``None``: one that is scaled by its load is left to that again."""
 
     program: str
-    replicas: int
+    replicas: int | None
     by: str = "operator"
 
 

@@ -34,7 +34,8 @@ class Option(msgspec.Struct, frozen=True):
     ``doc`` is one line for the reference page. ``kind`` names the reading of the value. ``minimum`` and
     ``maximum`` bound numbers, in the unit in which they are held (seconds, bytes, percent), both inclusive.
     ``shorthand`` names the option of a table that a bare value stands for: ``restart = "always"`` is
-    ``restart = { policy = "always" }``.
+    ``restart = { policy = "always" }``. ``long`` names the attribute that takes what a table says which is written
+    in place of a plain value: ``replicas = { max = 8 }``.
     """
 
     doc: str
@@ -42,3 +43,4 @@ class Option(msgspec.Struct, frozen=True):
     minimum: float | None = None
     maximum: float | None = None
     shorthand: str | None = None
+    long: str | None = None

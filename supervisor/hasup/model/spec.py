@@ -270,6 +270,36 @@ class Hooks(Table, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class Autoscale(Table, frozen=True, kw_only=True):
+    """How many replicas run, by their load: see how-to/autoscaling.md. One target is needed."""
+
+    min: Annotated[int, Option("Never fewer", minimum=1, maximum=10_000)] = 1
+    max: Annotated[int, Option("Never more", minimum=1, maximum=10_000)]
+    target_cpu: Annotated[
+        float | None, Option("Processor time of a replica to aim at; 100% is one core", "percent", minimum=1)
+    ] = None
+    target_connections: Annotated[
+        int | None, Option("Open connections of a replica to aim at; needs listen.mode proxy", minimum=1)
+    ] = None
+    tolerance: Annotated[
+        float,
+        Option("Up when the load is so far above the target, down when it still is so far below it with fewer",
+               "percent", minimum=0, maximum=90),
+    ] = 10.0  # fmt: skip
+    smoothing: Annotated[
+        float, Option("Time constant of the moving average of the load", "duration", minimum=0, maximum=600)
+    ] = 5.0
+    cooldown: Annotated[
+        float,
+        Option("Fewer only when the load wanted no more for all of this time, and so long after the last change",
+               "duration", minimum=0, maximum=86400),
+    ] = 60.0  # fmt: skip
+
+    def bounded(self, count: int) -> int:
+        """``count``, or the bound that it is beyond."""
+        return min(self.max, max(self.min, count))
+
+
 class Dependency(Table, frozen=True, kw_only=True):
     """What must be true of another program before this one starts."""
 
@@ -293,7 +323,15 @@ class Program(Table, frozen=True, kw_only=True):
     umask: Annotated[int | None, Option('File mode mask, such as "022"', "octal", minimum=0, maximum=0o777)] = None
     nice: Annotated[int | None, Option("Scheduling priority", minimum=-20, maximum=19)] = None
     rlimits: Annotated[dict[str, Rlimit], Option("Resource limits: a number, or [soft, hard]; -1 is unlimited")] = {}
-    replicas: Annotated[int, Option("So many copies run, as NAME.1, NAME.2 …", minimum=0, maximum=10_000)] = 1
+    replicas: Annotated[
+        int,
+        Option(
+            "So many copies run, as NAME.1, NAME.2 …; or a table: as many as their load needs",
+            minimum=0,
+            maximum=10_000,
+            long="autoscale",
+        ),
+    ] = 1
     port: Annotated[
         int | Literal["auto"] | None,
         Option(
@@ -330,10 +368,16 @@ class Program(Table, frozen=True, kw_only=True):
     logs: Annotated[Logs, Option("Where its output goes")] = Logs()
     reload: Annotated[Reload, Option("Rolling restart")] = Reload()
     hooks: Annotated[Hooks, Option("Commands at the turns of its life")] = Hooks()
+    autoscale: Autoscale | None = None  # what ``replicas`` says as a table; ``replicas`` is its ``min`` then
     # Filled in by hasup, never by the operator:
     environment: dict[str, str] = {}  # what env_files say, read when the configuration was loaded; no ${NAME} in it
     internal: bool = False  # a dispatcher or the console: supervised alike, left out of listings
     owner: str | None = None  # for an internal program, the program it serves: stopped and started with it
+
+    @property
+    def most(self) -> int:
+        """So many replicas there may be by the configuration."""
+        return self.replicas if self.autoscale is None else self.autoscale.max
 
     @property
     def policy(self) -> Policy:
