@@ -100,6 +100,7 @@ def labelled(document: Document, screen: Terminal, now: float) -> Iterator[tuple
         if note:
             yield None, screen.paint(_cut(f"  └ {note}", screen), "dim")
     yield from ((None, line) for line in _listening(document, screen))
+    yield from ((None, line) for line in _scaled(document, screen))
 
 
 def _shown(program: Document) -> list[Document]:
@@ -208,6 +209,25 @@ def _load(load: Document) -> str:
     ejected = sorted(name for name, one in load.get("backends", {}).items() if one.get("ejected"))
     parts += [f"{', '.join(ejected)} set aside for failing"] if ejected else []
     return f"; {', '.join(parts)}"
+
+
+def _scaled(document: Document, screen: Terminal) -> Iterator[str]:
+    """Programs that are scaled by their load: bounds, load, and why there are so many."""
+    scaled = [program for program in document["programs"] if program.get("autoscale")]
+    if scaled:
+        yield ""
+    for program in scaled:
+        known = program["autoscale"]
+        parts = [f"{program['name']}: replicas {known['replicas']} ({known['min']}..{known['max']})"]
+        if known["held"]:
+            parts.append(f"held until: hasup scale {program['name']}=auto")
+        if known["cpu_percent"] is not None:
+            parts.append(f"cpu {known['cpu_percent']:.0f}% each")
+        if known["connections"] is not None:
+            parts.append(f"{known['connections']:.0f} connections each")
+        yield _cut(", ".join(parts), screen)
+        if known["reason"]:
+            yield screen.paint(_cut(f"  └ {known['reason']}", screen), "dim")
 
 
 def _cut(text: str, screen: Terminal, used: int = 0) -> str:

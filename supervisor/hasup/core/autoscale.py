@@ -129,7 +129,7 @@ def _in_words(name: str, each: float, target: float) -> str:
     over = "over" if each > target else "under"
     if name == "cpu":
         return f"cpu {each:.0f}% of a core per replica, {over} the target of {target:g}%"
-    return f"{each:.{0 if each >= 10 else 1}f} connections per replica, {over} the target of {target:g}"
+    return f"{each:.{0 if each >= 10 or each < 0.1 else 1}f} connections per replica, {over} the target of {target:g}"
 
 
 def _recent(

@@ -33,7 +33,8 @@ def apply(turn: Turn, config: Config, by: str) -> Difference:
     roster.configure(config, programs)
     roster.remember()
     for name in found.removed:
-        roster.own.scaled.pop(name, None)
+        for known in (roster.own.scaled, roster.own.scaled_for, roster.looks):
+            known.pop(name, None)
         rolls.forget(turn, name)
         stop_beyond(turn, name, 0, "stopped: it is not in the configuration any more")
     for name in (*found.added, *found.changed):

@@ -24,6 +24,7 @@ class Own(msgspec.Struct, omit_defaults=True):
 
     scale: dict[str, int] = {}  # as an operator wants it
     scaled: dict[str, int] = {}  # as their load wants it
+    scaled_for: dict[str, str] = {}  # why there are so many of those
     ending: str | None = None  # why everything is being stopped
     exit_code: int = 0
     killing: bool = False

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from hasup.core import wishes
 from hasup.core.autoscale import Load, Memory, Places, decide
 from hasup.core.fates import stop_beyond
+from hasup.core.roster import Roster
 from hasup.core.turn import Turn
 from hasup.model.actions import Note
 from hasup.model.events import LoadMeasured
 from hasup.model.state import AT_REST, Replica
+from hasup.model.status import AutoscaleStatus
 
 _FOR_LOAD = "hasup, for its load"
 
@@ -47,7 +49,29 @@ def measured(turn: Turn, event: LoadMeasured) -> None:
     if decision is not None and decision.count != places.count:
         _resize(turn, name, decision.count, decision.reason, _FOR_LOAD)
     elif decision is not None:
+        roster.own.scaled_for[name] = decision.reason
+        roster.remember()
         turn.actions.append(Note("scale-limited", decision.reason, name))
+
+
+def status(roster: Roster, name: str) -> AutoscaleStatus | None:
+    """How a program stands that is scaled by its load; None for any other."""
+    program = roster.programs[name]
+    bounds = program.autoscale
+    if bounds is None:
+        return None
+    averages = roster.looks[name].averages if name in roster.looks else {}
+    ready = max(1, sum(known.ready for known in roster.of(name)))
+    each = {kind: round(average.value / ready, 1) for kind, average in averages.items()}
+    return AutoscaleStatus(
+        replicas=program.replicas,
+        min=bounds.min,
+        max=bounds.max,
+        held=name in roster.own.scale,
+        cpu_percent=each.get("cpu"),
+        connections=each.get("connections"),
+        reason=roster.own.scaled_for.get(name, ""),
+    )
 
 
 def _load(replicas: list[Replica], each: Mapping[str, float]) -> Load:
@@ -62,6 +86,8 @@ def _resize(turn: Turn, name: str, count: int, why: str, by: str) -> None:
     before = roster.programs[name].replicas
     if name in roster.own.rolling:
         roster.own.rolling[name].held = None  # nor does the end of a reload change it
+    if roster.programs[name].autoscale is not None:
+        roster.own.scaled_for[name] = why
     roster.remember()
     added = roster.resize(name, count)
     turn.actions.append(Note("scale", why, name, {"from": before, "to": count}))

@@ -16,6 +16,7 @@ from hasup.model import events as ev
 from hasup.model.actions import Action
 from hasup.model.spec import Config, Program
 from hasup.model.state import Replica, State
+from hasup.model.status import AutoscaleStatus
 
 _REPLACED = frozenset({State.STOPPING, State.BACKOFF, State.STARTING})
 _STAGGERED = frozenset(limits.RESULTS.values())
@@ -52,6 +53,10 @@ class Supervisor:
     def configured(self, name: str) -> Program:
         """A program as the configuration in force has it."""
         return self._roster.config.programs[name]
+
+    def autoscale(self, name: str) -> AutoscaleStatus | None:
+        """How a program stands that is scaled by its load; None for any other."""
+        return scaling.status(self._roster, name)
 
     def stands_in(self, slot: str) -> bool:
         """Whether a replica is there only while its program is reloaded."""

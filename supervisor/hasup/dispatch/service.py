@@ -87,7 +87,9 @@ class Service:
         return min(self._stats_at, self._alive_at) if interval is not None else self._stats_at
 
     def _replace(self, rows: list[Row]) -> None:
+        """Another table; a new core sends one, too, and knows no figures yet."""
         self._proxy.replace(rows)
+        self._sent = {}
         self._due = 0.0
 
     def _tell_drained(self) -> None:

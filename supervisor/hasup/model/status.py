@@ -40,6 +40,18 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     socket: str | None = None  # the path of its Unix socket, in place of a port
 
 
+class AutoscaleStatus(msgspec.Struct, frozen=True):
+    """A program that is scaled by its load; ``cpu_percent`` and ``connections`` are averages for one replica."""
+
+    replicas: int
+    min: int
+    max: int
+    held: bool  # at a number of an operator's, until: hasup scale NAME=auto
+    cpu_percent: float | None
+    connections: float | None
+    reason: str  # of the last change
+
+
 class ProgramStatus(msgspec.Struct, frozen=True):
     """One program."""
 
@@ -52,6 +64,7 @@ class ProgramStatus(msgspec.Struct, frozen=True):
     dispatcher: ReplicaStatus | None = None
     groups: tuple[str, ...] = ()
     load: dict[str, Any] | None = None  # of its dispatcher, as hasup.dispatch.stats.figures tells it
+    autoscale: AutoscaleStatus | None = None  # of one that is scaled by its load
 
 
 class LoopLag(msgspec.Struct, frozen=True):

@@ -1,11 +1,12 @@
-"""The load of programs that are scaled by it, looked at each second. With no such program it does not wake up at all."""
+"""Looks at the load of programs that are scaled by it, each second. With no such program it does not wake up at all."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from hasup.core import Supervisor
 from hasup.loop import Loop, Timer
 from hasup.model.events import LoadMeasured
-from hasup.model.spec import Program
+from hasup.model.spec import Config, Program
 from hasup.model.state import Replica
 
 LOOK_S = 1.0
@@ -19,8 +20,11 @@ class Reading(Protocol):
         """Since the measurement before; 100 is one core."""
 
 
-Measure = Callable[[Mapping[str, tuple[int, str | None]]], Mapping[str, Reading]]
-Stats = Callable[[str], Mapping[str, Any] | None]
+class Sampler(Protocol):
+    """Measures process trees. It has to be one of its own: others would shorten the time between two measurements."""
+
+    def measure(self, alive: Mapping[str, tuple[int, str | None]]) -> Mapping[str, Reading]:
+        """What each of these (slot to main pid and cgroup) uses."""
 
 
 class Autoscaling:
@@ -29,59 +33,66 @@ class Autoscaling:
     def __init__(
         self,
         loop: Loop,
+        supervisor: Supervisor,
         emit: Callable[[LoadMeasured], None],
-        measure: Measure,
-        stats: Stats,
-        cgroup_of: Callable[[str], str | None],
+        sampler: Sampler,
+        stats: Mapping[str, Mapping[str, Any]],
+        cgroups: Mapping[str, str | None],
     ) -> None:
         self._loop = loop
+        self._supervisor = supervisor
         self._emit = emit
-        self._measure = measure  # a sampler of its own: what others ask one does not shorten what is measured here
-        self._stats = stats  # what the dispatcher of a program said last; None: there is none, or it is not well
-        self._cgroup_of = cgroup_of
-        self._look: Callable[[], Iterable[tuple[Program, list[Replica]]]] = tuple
-        self._before: set[tuple[str, int]] = set()  # ready at the last look: slot and generation
+        self._sampler = sampler
+        self._stats = stats  # what each dispatcher said last
+        self._cgroups = cgroups
+        self._programs: list[Program] = []
+        self._before: set[tuple[str, int]] = set()  # measured at the last look: slot and generation
         self._timer: Timer | None = None
 
-    def follow(self, wanted: bool, look: Callable[[], Iterable[tuple[Program, list[Replica]]]]) -> None:
-        """Look from now on, or no more; ``look`` tells the programs that are scaled by load and their replicas."""
-        self._look = look
-        if wanted and self._timer is None:
-            self._timer = self._loop.call_later(LOOK_S, self._round)
-        elif not wanted and self._timer is not None:
+    def follow(self, config: Config) -> None:
+        """Look at the programs of this configuration from now on."""
+        self._programs = [program for program in config.programs.values() if program.autoscale is not None]
+        if self._programs and self._timer is None:
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+        elif not self._programs and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _round(self) -> None:
-        self._timer = self._loop.call_later(LOOK_S, self._round)
-        programs = [(program, [known for known in replicas if known.ready]) for program, replicas in self._look()]
-        cpu = self._cpu(known for program, ready in programs for known in ready if _wants_cpu(program))
-        for program, ready in programs:
-            slots = [known.name for known in ready]
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(LOOK_S, self._look)
+        names = {program.name for program in self._programs}
+        ready: dict[str, list[Replica]] = {name: [] for name in names}
+        for replica in self._supervisor.replicas.values():
+            if replica.program in names and replica.ready and replica.pid is not None:
+                ready[replica.program].append(replica)
+        cpu = self._cpu([known for program in self._programs if _by_cpu(program) for known in ready[program.name]])
+        for program in self._programs:
+            slots = [known.name for known in ready[program.name]]
             used = {slot: cpu[slot] for slot in slots if slot in cpu}
             self._emit(LoadMeasured(program.name, cpu=used, connections=self._connections(program, slots)))
 
-    def _cpu(self, ready: Iterable[Replica]) -> dict[str, float]:
+    def _cpu(self, ready: list[Replica]) -> dict[str, float]:
         """What each used since the last look. One that was not ready then says nothing yet: its start is no load."""
-        known = {replica.name: replica for replica in ready if replica.pid is not None}
-        readings = self._measure({slot: (one.pid or 0, self._cgroup_of(slot)) for slot, one in known.items()})
-        now = {(one.name, one.generation) for one in known.values()}
-        before, self._before = self._before, now & {(slot, known[slot].generation) for slot in readings}
-        percents = {slot: reading.cpu_percent for slot, reading in readings.items()}
-        return {
-            slot: used
-            for slot, used in percents.items()
-            if used is not None and (slot, known[slot].generation) in before
-        }
+        alive = {known.name: (known.pid or 0, self._cgroups.get(known.name)) for known in ready}
+        readings = self._sampler.measure(alive) if alive else {}
+        measured = {(known.name, known.generation) for known in ready if known.name in readings}
+        before, self._before = self._before, measured
+        percents = {slot: readings[slot].cpu_percent for slot, _ in measured & before}
+        return {slot: used for slot, used in percents.items() if used is not None}
 
     def _connections(self, program: Program, slots: Iterable[str]) -> dict[str, int]:
-        """Those open to each, and their share of those that wait for a replica."""
-        stats = self._stats(program.name) if program.autoscale and program.autoscale.target_connections else None
-        backends = stats.get("backends") if stats is not None else None
-        if stats is None or not isinstance(backends, dict):
+        """Those open to each; none known unless the dispatcher is well."""
+        slot = f"{program.name}:dispatcher.1"
+        dispatcher, stats = self._supervisor.replicas.get(slot), self._stats.get(slot)
+        if not _by_connections(program) or dispatcher is None or not dispatcher.ready or stats is None:
             return {}
+        backends = stats.get("backends", {})
         return {slot: int(backends[slot]["open"]) for slot in slots if slot in backends}
 
 
-def _wants_cpu(program: Program) -> bool:
+def _by_cpu(program: Program) -> bool:
     return program.autoscale is not None and program.autoscale.target_cpu is not None
+
+
+def _by_connections(program: Program) -> bool:
+    return program.autoscale is not None and program.autoscale.target_connections is not None

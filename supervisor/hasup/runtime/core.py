@@ -22,6 +22,7 @@ from hasup.model.state import Replica
 from hasup.model.status import Status
 from hasup.protocol.guardian import Message
 from hasup.runtime import hard, proc
+from hasup.runtime.autoscaling import Autoscaling
 from hasup.runtime.dispatching import Dispatching
 from hasup.runtime.effects import Effects
 from hasup.runtime.endpoints import Endpoints
@@ -81,6 +82,11 @@ class Core:
         self.watching = Watching(prober, self.sampler, self.sinks, FileBeats(loop, self.engine.feed), self.trail)
         self.dispatching = Dispatching(loop, self.store, self.endpoints, lambda text: self.trouble("dispatch", text))
         self.dispatching.on_drained = lambda slot: self.engine.feed(ev.Drained(slot))
+        sampler = Sampler(loop, lambda _sample: None)
+        self.autoscaling = Autoscaling(
+            loop, self.supervisor, self.engine.feed, sampler, self.dispatching.stats, self.cgroups
+        )
+        self.autoscaling.follow(config)
         self.page = StatusPage(self.hello, self.supervisor, self.endpoints, self.engine.lag, self.dispatching.stats)
         self.operator = Operator(self)
         self.systemd = Systemd(loop, self.engine, os.environ, restarted="" in snapshot.slots)
@@ -339,6 +345,8 @@ class Core:
         return (sys.executable, *(("-E",) if sys.flags.ignore_environment else ()), "-P")
 
     def _keep_config(self, config: Config) -> None:
+        """It is in force now."""
+        self.autoscaling.follow(config)
         fd = os.memfd_create("hasup-config", os.MFD_CLOEXEC)
         with open(os.dup(fd), "wb") as file:
             file.write(msgspec.json.encode(config))

@@ -129,17 +129,25 @@ class Operator:
             if program is None or program.internal:
                 self._named({"names": [name]})  # says what there is instead
                 raise ControlError(f"{name} is no program: only programs can be scaled", exit_code=4)
+            if count == "auto" and program.autoscale is not None:
+                continue
+            if count == "auto":
+                raise ControlError(f"{name} is not scaled by its load: write replicas as a table first", exit_code=2)
             if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= 10_000:
                 raise ControlError(f"{name}: replicas are a number from 0 to 10000", code=INVALID_PARAMS, exit_code=2)
         for name, count in wanted.items():
-            self._core.engine.feed(ev.Scale(name, count, by=_who(peer)))
+            self._core.engine.feed(ev.Scale(name, None if count == "auto" else count, by=_who(peer)))
 
         def done() -> Answer | None:
             known = self._core.supervisor.replicas.values()
             replicas = [r for r in known if r.program in wanted and not self._core.supervisor.stands_in(r.name)]
             counts = {name: sum(replica.program == name for replica in replicas) for name in wanted}
             settled = all(map(self._is_settled, replicas))
-            return _outcome(replicas) if settled and counts == wanted else None
+            return (
+                _outcome(replicas)
+                if settled and counts == {name: self._number(name, wanted) for name in wanted}
+                else None
+            )
 
         return self._when(params, peer, (), done)
 
@@ -236,6 +244,11 @@ class Operator:
     def _follow(self, _params: Answer, peer: Peer) -> Answer:
         peer.follow()
         return {"seq": self._core.recorder.seq}
+
+    def _number(self, name: str, wanted: Answer) -> int:
+        """So many replicas there are when a scaling is done."""
+        scaled = self._core.supervisor.autoscale(name) if wanted[name] == "auto" else None
+        return int(wanted[name]) if scaled is None else scaled.replicas
 
     # --- helpers ----------------------------------------------------------------------------------------------------
     def _is_settled(self, replica: Replica) -> bool:

@@ -83,6 +83,7 @@ class StatusPage:
             dispatcher=dispatcher[0] if dispatcher else None,
             groups=tuple(group.name for group in config.groups.values() if program.name in group.programs),
             load=self._loads.get(f"{program.name}:dispatcher.1"),
+            autoscale=self._supervisor.autoscale(program.name),
         )
 
     def _replica(self, replica: Replica, program: Program, now: float, usage: Usage | None) -> ReplicaStatus:

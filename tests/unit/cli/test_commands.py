@@ -76,6 +76,7 @@ def test_without_a_command_the_help_is_shown(place: Place) -> None:
         (["restart"], "missing argument 'NAME...'; see: hasup restart --help"),
         (["status", "--jsn"], "no such option '--jsn'. Did you mean '--json'?; see: hasup status --help"),
         (["stop", "--now", "web"], "--now stops everything: give no names with it"),
+        (["scale", "web=aut"], "'web=aut' is no NAME=N; for example: hasup scale web=3"),
         (["scale", "web"], "'web' is no NAME=N; for example: hasup scale web=3"),
         (["scale", "web=-1"], "'web=-1' is no NAME=N; for example: hasup scale web=3"),
         (["scale", "=1"], "'=1' is no NAME=N; for example: hasup scale web=3"),

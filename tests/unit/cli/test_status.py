@@ -225,3 +225,19 @@ def test_a_core_that_is_replaced_meanwhile_is_asked_again(place: Place) -> None:
     place.answers(status=answer)
     assert place.hasup("status").code == 0
     assert len(answers) == 3
+
+
+def test_programs_that_are_scaled_by_their_load() -> None:
+    scaled = {"replicas": 3, "min": 2, "max": 8, "held": False, "cpu_percent": 41.2, "connections": None}
+    held = scaled | {"held": True, "cpu_percent": None, "connections": 12.4, "reason": ""}
+    document = status(
+        program("web", autoscale=scaled | {"reason": "cpu 82% of a core per replica, over the target of 60%: 2 to 3"}),
+        program("api", autoscale=held),
+        program("db", replica("db.1"), autoscale=None),
+    )
+    assert page(document, WIDE, NOW).splitlines()[-4:] == [
+        "",
+        "web: replicas 3 (2..8), cpu 41% each",
+        "  └ cpu 82% of a core per replica, over the target of 60%: 2 to 3",
+        "api: replicas 3 (2..8), held until: hasup scale api=auto, 12 connections each",
+    ]
