@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from hasup.core.autoscale import Memory
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
-from hasup.core.rate import Rate
+from hasup.core.rate import Queue, Rate
 from hasup.core.restore import decode
 from hasup.core.rolling import Rolling, for_standing_in, other
 from hasup.core.step import Calendar
@@ -52,6 +52,7 @@ class Roster:
         self._dirty: dict[str, None] = {"": None}  # an ordered set, as is the next: the same history, the same frames
         self._forgotten: dict[str, None] = {}
         self.rate = Rate(config.supervisor.restart_rate)
+        self.queue = Queue()
         self.configure(config, config.programs)
         for program in config.programs.values():
             self.resize(program.name, program.replicas)
@@ -147,6 +148,7 @@ class Roster:
         self.replicas[slot] = after
         self.deadlines.moved(slot, earliest(after))
         self._dirty[slot] = None
+        self.queue.changed(before, after)
         if before is None:
             self._slots.setdefault(after.program, {})[slot] = None
         self._count(after.program, before, after)
@@ -179,6 +181,7 @@ class Roster:
         gone = self.replicas.pop(slot)
         del self._slots[gone.program][slot]
         self._count(gone.program, gone, None)
+        self.queue.changed(gone, None)
         self.deadlines.forget(slot)
         self._dirty.pop(slot, None)
         self._forgotten[slot] = None

@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from hasup.core import replica
 from hasup.core.restart import jitter
 from hasup.core.roster import Roster
@@ -56,4 +58,13 @@ class Turn:
         if due <= self.now:
             step.spawn(step.replica.reason)
         else:
-            replica.hold(step, due)
+            replica.hold(step, self._overtake(step.replica.program, due))
+
+    def _overtake(self, program: str, due: float) -> float:
+        """The turn of a replica that was given one at ``due``: programs take turns, so it may be due earlier."""
+        slot = self.roster.queue.overtaken(program)
+        known = None if slot is None else self.roster.replicas[slot]
+        if known is None or known.deadline is None or known.deadline >= due:
+            return due
+        self.roster.put(replace(known, deadline=due))
+        return known.deadline

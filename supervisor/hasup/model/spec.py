@@ -413,7 +413,7 @@ class SupervisorOptions(Table, frozen=True, kw_only=True):
     include: Annotated[tuple[str, ...], Option("More files, as patterns relative to this one")] = ()
     env_files: Annotated[tuple[str, ...], Option("Files of environment variables for every program", "path")] = ()
     restart_rate: Annotated[
-        int, Option("Most restarts a second over all programs, with as large a burst", minimum=1)
+        int, Option("Most restarts a second, with as large a burst; programs take turns", minimum=1)
     ] = 1000
     control_group: Annotated[str | None, Option("A group whose members may use the control socket too")] = None
     metrics: Annotated[
