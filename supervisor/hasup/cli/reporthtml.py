@@ -17,6 +17,7 @@ from hasup.report.model import PHASES, Mode, Timeline
 
 _CELLS: Final = 90
 _INCIDENTS: Final = 100
+_TRACE: Final = 0.001
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 _PHASE_NAMES: Final = {
     "detect": "noticed", "end": "ended", "delay": "waited to be started", "start": "started",
@@ -63,7 +64,8 @@ def _system(found: Past, shown: Document) -> Iterator[str]:
 def _program(found: Past, program: Document) -> Iterator[str]:
     name, count = program["name"], len(found.lines.replicas[program["name"]])
     need = f"{program['need']} of {count} needed" if count > 1 else program["kind"]
-    yield f'<section><div class="head"><h2>{escape(name)}</h2><span class="soft">{need}{_also(program)}</span>'
+    kind = ' class="several"' if count > 1 else ""
+    yield f'<section{kind}><div class="head"><h2>{escape(name)}</h2><span class="soft">{need}{_also(program)}</span>'
     yield f'<span class="share">{percent(program["availability"])}</span></div>'
     timeline = found.lines.programs[name]
     yield f'<div class="whole">{_bar(name, timeline)}</div>{_times(found)}{_legend(timeline)}'
@@ -97,7 +99,7 @@ def _legend(timeline: Timeline) -> str:
 def _told(timeline: Timeline) -> list[tuple[Mode, float]]:
     """Which part of the time it was what; traces of what is no fault are left out."""
     faults = (Mode.DOWN, Mode.DEGRADED)
-    return [(mode, share) for mode, share in shares(timeline).items() if mode in faults or share >= 0.0001]
+    return [(mode, share) for mode, share in shares(timeline).items() if mode in faults or share >= _TRACE]
 
 
 def _keys(keys: Any) -> str:
@@ -113,11 +115,14 @@ def _within(figures: Document) -> str:
 
 
 def _stats(figures: Document) -> str:
-    seconds = figures["seconds"]
+    seconds, mtbf = figures["seconds"], between(figures["mtbf_s"], duration)
     uncounted = seconds["starting"] + seconds["stopped"] + seconds["unobserved"]
     shown = [
         ("Failures", str(figures["failures"]), ""),
-        ("Mean time between failures", mean(figures["mtbf_s"]), between(figures["mtbf_s"], duration)),
+        (
+            "Mean time between failures",
+            *((mean(figures["mtbf_s"]), mtbf) if figures["failures"] else (mtbf or "-", "")),
+        ),
         ("Mean time to repair", mean(figures["mttr_s"]), between(figures["mttr_s"], duration)),
         ("Down", duration(seconds["down"]), f"{duration(uncounted)} not counted"),
     ]
@@ -169,6 +174,7 @@ def _incidents(found: Past, program: Document) -> str:
         for at, name, one in reversed(outages[-_INCIDENTS:])
     )
     count = f"{len(outages)} incidents" if len(outages) != 1 else "1 incident"
+    count += " of its replicas" if len(names) > 1 else ""
     last = f", the last {_INCIDENTS}" if len(outages) > _INCIDENTS else ""
     head = "<thead><tr><th>Time</th><th>Replica</th><th>Lasted</th><th>Reason</th></tr></thead>"
     return (
@@ -186,16 +192,20 @@ def _means(programs: Sequence[Document], key: str, title: str) -> Iterator[str]:
     yield f'<section><div class="head"><h2>{title}</h2><span class="soft">with its 90% interval</span></div>'
     for row in rows:
         interval = between({"low": row.low, "high": row.high}, duration)
-        value = "-" if row.value is None else duration(row.value)
+        value = f"> {duration(row.low or 0.0)}" if row.value is None else duration(row.value)
         plot = svg.whisker(row, ticks, f"{row.name}: {value}, {interval}")
-        yield f'<div class="row"><span>{escape(row.name)}</span>{plot}<span>{value}</span></div>'
+        yield f'<div class="row"><span>{escape(row.name)}</span>{plot}<span>{escape(value)}</span></div>'
     yield f'<div class="row"><span></span><div class="axis soft">{_axis(ticks)}</div><span></span></div></section>\n'
 
 
 def _axis(ticks: Sequence[float]) -> str:
     return "".join(
-        f'<span style="left:{1 + svg.position(tick, ticks) * 98:.1f}%">{duration(tick)}</span>' for tick in ticks
+        f'<span style="left:{1 + svg.position(tick, ticks) * 98:.1f}%">{_tick(tick)}</span>' for tick in ticks
     )
+
+
+def _tick(seconds: float) -> str:
+    return f"{seconds:g}s" if seconds < 60 else duration(seconds)
 
 
 def _footer(shown: Document) -> Iterator[str]:

@@ -25,6 +25,8 @@ svg { display: block; width: 100%; } .bar { height: 1.6rem; } .system .bar, .who
 .stacked { height: .8rem; border-radius: .2rem; } .whiskers { height: 1.6rem; overflow: visible; }
 .axis { position: relative; height: 1.2rem; } .axis span { position: absolute; transform: translateX(-50%); }
 .axis span:first-child { transform: none; } .axis span:last-child { transform: translateX(-100%); }
+.several > .whole, .several > .times { padding: 0 6.25rem 0 7.75rem; }
+.several > .legend { margin-bottom: .75rem; padding-left: 7.75rem; }
 .times { display: flex; justify-content: space-between; }
 .up { fill: var(--up); } .degraded { fill: var(--degraded); } .starting { fill: var(--starting); }
 .down { fill: var(--down); } .stopped { fill: var(--stopped); } .unobserved { fill: var(--unobserved); }
@@ -42,7 +44,8 @@ figure { margin: 1rem 0 0; } figcaption { margin-bottom: .3rem; }
 details { margin-top: 1rem; } summary { cursor: pointer; } table { border-collapse: collapse; width: 100%; }
 .wide { overflow-x: auto; } td, th { text-align: left; padding: .3rem .75rem .3rem 0; vertical-align: top; }
 td { border-top: 1px solid var(--line); font-size: .875rem; } td:nth-child(-n+3) { white-space: nowrap; }
-@media (max-width: 36rem) { .row { grid-template-columns: 1fr auto; }
+@media (max-width: 36rem) { .row { grid-template-columns: 1fr auto; gap: .1rem .75rem; margin: .6rem 0; }
+  .several > .whole, .several > .times, .several > .legend { padding: 0; }
   .row > svg, .row > .axis { grid-row: 2; grid-column: 1 / 3; }
   td { display: block; border: 0; padding: 0; white-space: normal !important; }
   td:nth-child(2), td:nth-child(3) { display: inline-block; padding-right: .75rem; }
