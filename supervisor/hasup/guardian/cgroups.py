@@ -107,8 +107,7 @@ def members(folder: str) -> list[int]:
 def is_populated(folder: str) -> bool:
     """Whether a process lives in the folder or below it. Raises OSError when it cannot be told."""
     try:
-        with open(folder + "/cgroup.events", encoding="ascii") as file:
-            return "populated 1" in file.read()
+        return b"populated 1" in _read(folder + "/cgroup.events")
     except FileNotFoundError:
         return False
 
@@ -131,8 +130,8 @@ def counts_ooms(folder: str) -> bool:
 def oom_kills(folder: str) -> int:
     """How many processes of the folder the kernel has killed for want of memory; 0 where it does not count."""
     try:
-        with open(folder + "/memory.events", encoding="ascii") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+        lines = _read(folder + "/memory.events").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)
     except OSError:
         return 0
 
@@ -192,6 +191,15 @@ def _write(path: str, text: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _read(path: str) -> bytes:
+    """A small file of the kernel's, in a third of the system calls that ``open`` takes. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
 
 
 def _make(path: str) -> bool:

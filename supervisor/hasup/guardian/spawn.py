@@ -8,6 +8,8 @@ import select
 import signal
 from typing import Any
 
+from hasup.guardian.forking import fork_into
+
 _MAX_FDS = 1 << 20
 _MAX_REPORT = 4000
 _NO_CGROUP = b"\0"  # first in a report: the child could not enter its cgroup
@@ -60,9 +62,9 @@ def spawn(
     # A signal that reached the child before its exec would otherwise be told to the guardian's loop, as its own.
     signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     try:
-        pid = os.fork()
+        pid, placed = fork_into(cgroup)
         if pid == 0:
-            _become(order, env, fds, cgroup, failed, files)
+            _become(order, env, fds, None if placed else cgroup, failed, files)
     except OSError:
         os.close(report)
         raise

@@ -36,7 +36,7 @@ class Sinks:
         self._on_match = on_match
         self._on_output = on_output
         self._on_trouble = on_trouble
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._streams: dict[str, dict[str, _Stream]] = {}  # slot -> stream's name -> stream
         self._targets: dict[str, _Target] = {}
         self.patterns: dict[str, re.Pattern[str]] = {}
         self.beating: set[str] = set()
@@ -44,13 +44,13 @@ class Sinks:
 
     def open(self, slot: str, stream: str, read_fd: int, file_name: str, spec: Logs) -> None:
         """Write what comes from ``read_fd`` to ``file_name`` ("null": nowhere); nothing when that is so already."""
-        known = self._streams.get((slot, stream))
+        known = self._streams.get(slot, {}).get(stream)
         if known is not None and known.fd == read_fd:
             return
         target = None if file_name == "null" else self._target(file_name, spec)
         formatter = None if spec.format == "raw" else Formatter(spec.format, slot, stream)
         opened = _Stream(self, self._loop, slot, stream, read_fd, target, formatter)
-        self._streams[slot, stream] = opened
+        self._streams.setdefault(slot, {})[stream] = opened
         if slot not in self._held:
             self._loop.add(read_fd, opened.ready, order=CONTROL)
 
@@ -71,11 +71,10 @@ class Sinks:
     def close(self, slot: str) -> None:
         """Take what is left and stop; the descriptors stay the caller's."""
         self.drain(slot)
-        for key in [key for key in self._streams if key[0] == slot]:
-            stream = self._streams.pop(key)
+        for stream in self._streams.pop(slot, {}).values():
             self._loop.remove(stream.fd)
             stream.end()
-        used = {id(stream.target) for stream in self._streams.values()}
+        used = {id(stream.target) for streams in self._streams.values() for stream in streams.values()}
         for name in [name for name, target in self._targets.items() if id(target) not in used]:
             self._targets.pop(name).end()
         self.unexpect(slot)
@@ -89,8 +88,8 @@ class Sinks:
 
     def flush(self, slot: str | None = None) -> None:
         """Write unfinished lines too, of this slot or of all: who would end them is gone or knows nothing of them."""
-        for key, stream in self._streams.items():
-            if slot is None or key[0] == slot:
+        for each in self._streams if slot is None else (slot,):
+            for stream in self._of(each):
                 stream.flush()
 
     def expect(self, slot: str, pattern: str) -> None:
@@ -134,7 +133,7 @@ class Sinks:
             self._on_output(slot)
 
     def _of(self, slot: str) -> list["_Stream"]:
-        return [stream for (name, _), stream in self._streams.items() if name == slot]
+        return list(self._streams.get(slot, {}).values())
 
     def _target(self, name: str, spec: Logs) -> "_Target":
         if name not in self._targets:

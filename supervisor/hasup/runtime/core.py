@@ -293,7 +293,7 @@ class Core:
         self.ended = True
         self.operator.farewell()
         self.endpoints.close()
-        self.evidence.flush()
+        self.engine.after_frame(self.evidence.flush)
         self.journal.close(2.0)
         self.engine.order("", {"op": "exit", "code": code})
 

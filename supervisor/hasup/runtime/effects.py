@@ -124,17 +124,24 @@ class Effects:
     def _collect(self, replica: Replica, generation: int, why: str) -> None:
         """Evidence on a run that is about to be ended, or has ended just now."""
         program = self._supervisor.spec(replica.name)
-        try:
-            env = self._spawner.environment(program, replica.index)
-        except expand.ExpandError:
-            env = {}
         if replica.pid is None or replica.generation != generation:
-            self._evidence.of_ended(replica, generation, program, env)
+            words = self._evidence.last_words(replica.name)
+            self._engine.after_frame(  # the next run does not wait for a file
+                lambda: self._evidence.of_ended(
+                    replica, generation, program, self._environment(program, replica), words
+                )
+            )
             return
-        detail = self._evidence.of_living(replica, program, why, env)
+        detail = self._evidence.of_living(replica, program, why, self._environment(program, replica))
         self._engine.after_frame(lambda: self._recorder.evidence(replica.name, why, detail))
         if replica.state is State.ABORTING:
             self._evidence.dump(replica, program)
+
+    def _environment(self, program: Program, replica: Replica) -> dict[str, str]:
+        try:
+            return self._spawner.environment(program, replica.index)
+        except expand.ExpandError:
+            return {}
 
     def _spawn(self, slot: str, generation: int) -> None:
         program, index = self._supervisor.spec(slot), self._supervisor.replicas[slot].index

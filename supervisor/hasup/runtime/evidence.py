@@ -34,6 +34,7 @@ _SHORTEST_DUMP_S = 0.1
 _STACK_BEGINS = ("Fatal Python error:", "Traceback (most recent call last):", "Thread 0x")
 
 Environment = Mapping[str, str]
+Words = tuple[list[str], list[dict[str, float]]]  # lines of output, samples
 Run = Callable[[str, str, tuple[str, ...], float, Done], None]
 
 
@@ -69,7 +70,7 @@ class Evidence:
         record = self._record(replica.name, replica.generation, program, env)
         seen = {"at": _now(), "why": why} | found
         record["looks"] = [*record.get("looks", ()), seen][-_LOOKS:]
-        self._note_output(record, replica.name, env)
+        _note(record, self.last_words(replica.name), env)
         self._keep(replica.name, replica.generation, record)
         return found | {"output": record["output"][-_SHOWN_LINES:]}
 
@@ -80,12 +81,16 @@ class Evidence:
         self._count_seconds()
         return found
 
-    def of_ended(self, replica: Replica, generation: int, program: Program, env: Environment) -> None:
-        """Take down how a run ended, and its last words (its pipes have been emptied already)."""
+    def last_words(self, slot: str) -> Words:
+        """What a run said and was like at last; to be asked before the next one begins."""
+        return self._sinks.tail(slot, _LINES, _BYTES, of_this_run=True), self._trail.of(slot)
+
+    def of_ended(self, replica: Replica, generation: int, program: Program, env: Environment, words: Words) -> None:
+        """Take down how a run ended, and its :meth:`last_words` (its pipes had been emptied by then)."""
         record = self._record(replica.name, generation, program, env)
         if replica.last is not None:
             record["end"] = {"at": _now()} | _end(replica.last)
-        self._note_output(record, replica.name, env)
+        _note(record, words, env)
         stack = _stack(record["output"])
         if stack:
             record["stack"] = stack
@@ -153,11 +158,6 @@ class Evidence:
             "environment_names": sorted(env),
         }
 
-    def _note_output(self, record: records.Record, slot: str, env: Environment) -> None:
-        lines = [line[:_WIDTH] for line in self._sinks.tail(slot, _LINES, _BYTES, of_this_run=True)]
-        record["output"] = masking.without(lines, masking.values(env))
-        record["samples"] = self._trail.of(slot) or record.get("samples", [])
-
     def _keep(self, slot: str, generation: int, record: records.Record) -> None:
         """Write it now, or with the next second's when there were many in this one."""
         self._count_seconds()
@@ -186,6 +186,12 @@ class Evidence:
             self._trouble("evidence", f"evidence cannot be written: {(error.strerror or str(error)).lower()}")
         else:
             self._trouble("evidence", None)
+
+
+def _note(record: records.Record, words: Words, env: Environment) -> None:
+    lines, samples = words
+    record["output"] = masking.without([line[:_WIDTH] for line in lines], masking.values(env))
+    record["samples"] = samples or record.get("samples", [])
 
 
 def _end(last: LastRun) -> dict[str, object]:

@@ -44,7 +44,7 @@ class Ward:
     def crashes(self, slot, generation=1):
         last = LastRun(Result.EXIT_CODE, exit_code=3)
         replica = Replica(name=slot, program="web", index=1, generation=generation, last=last)
-        self.evidence.of_ended(replica, generation, PROGRAM, {"HOME": "/x"})
+        self.evidence.of_ended(replica, generation, PROGRAM, {"HOME": "/x"}, self.evidence.last_words(slot))
 
     def wait(self, seconds):
         self.now += seconds
@@ -120,7 +120,7 @@ def test_a_file_that_is_damaged_or_anothers_is_begun_anew(ward, text):
         file.write(text)
     last = LastRun(Result.SIGNAL, signal="SIGKILL")
     replica = Replica(name="web.1", program="web", index=1, last=last)
-    ward.evidence.of_ended(replica, 1, PROGRAM, {"HASUP_INSTANCE": "mine"})
+    ward.evidence.of_ended(replica, 1, PROGRAM, {"HASUP_INSTANCE": "mine"}, ([], []))
     found = records.read(ward.folder, "web.1", 1)
     assert found is not None
     assert (found["instance"], found["command"]) == ("mine", ["web", "--password", "***"])
