@@ -132,6 +132,22 @@ def test_killed_at_the_kth_boundary(hasup, k):
     assert_counted_through(hasup)
 
 
+MANY = "".join(f"[programs.p{n}]\ncommand = 'sleep 1000'\nready.after = '1ms'\n" for n in range(70))
+
+
+@pytest.mark.parametrize("k", [2, 5, *(pytest.param(k, marks=pytest.mark.long) for k in (3, 4, 6, 7, 8, 9, 10, 11))])
+def test_killed_while_it_starts_many(hasup, k):
+    """Their orders leave in several packets: the next core starts those of whom the guardian has heard nothing."""
+    died = hasup.folder / "died"
+    hasup.env["PYTHONPATH"] = f"{Path(__file__).parent / 'dying'}:{hasup.env['PYTHONPATH']}"
+    hasup.env["HASUP_TEST_DIE"] = f"{k}:{died}"
+    hasup.start(MANY, code=None)
+    until(lambda: hasup.run("status", code=None).returncode == 0, "it is up")
+    until(lambda: all(replica["ready"] for replica in hasup.replicas().values()), "all run")
+    assert died.exists()
+    assert running_copies(hasup.instance()["instance"]) == Counter({f"p{n}.1": 1 for n in range(70)})
+
+
 @pytest.mark.parametrize("kills", [25, pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_killed_at_random_moments_under_load(hasup, kills):
     """Children, output, counters and connections do not notice; figures are printed."""

@@ -5,6 +5,7 @@ inherited), ``lock_fd``, ``core`` (the core's argv), ``cgroup`` (false: use none
 itself: ``resume``, the descriptor of its state; with ``rehearse``, that is only read.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -56,8 +57,6 @@ def _heard(_number: int, _frame: object) -> None:
 
 def _become_subreaper() -> None:
     """Descendants whose parent died come back to this process rather than to PID 1."""
-    import ctypes  # a third of a megabyte; a guardian that replaced another is a subreaper already
-
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         complain("this system has no subreapers: daemons that leave their session may not be found")
 

@@ -54,6 +54,12 @@ class Sinks:
         if slot not in self._held:
             self._loop.add(read_fd, opened.ready, order=CONTROL)
 
+    def begin(self, slot: str) -> None:
+        """Open the slot's files now, so that no descriptor is missing later."""
+        for stream in self._of(slot):
+            if stream.target is not None:
+                stream.target.begin()
+
     def hold(self, slot: str) -> None:
         """Leave in the pipes what comes, until :meth:`release`."""
         if slot not in self._held:
@@ -139,7 +145,6 @@ class Sinks:
         if name not in self._targets:
             file = LogFile(self._directory / name, spec.max_size, spec.keep, spec.compress)
             self._targets[name] = _Target(file, self._loop, self._on_trouble)
-            self._targets[name].begin()
         return self._targets[name]
 
 
@@ -161,7 +166,7 @@ class _Target:
         return self._retry is not None
 
     def begin(self) -> None:
-        """Open it, so that its descriptor is not what is missing later."""
+        """Open it."""
         try:
             self.file.open()
         except OSError as error:

@@ -142,12 +142,14 @@ class Core:
                 self.engine.feed(event)
         self._adopt_hooks(snapshot)
         self._changed(list(self.supervisor.replicas))
+        unsaid = tuple(slot for slot in self._autostart() if slot not in blobs)  # all, or whom a core died over
+        if unsaid:
+            self.engine.feed(ev.Start(unsaid, by="hasup", at_once="HASUP_ONLY" in os.environ))
         if restarted:
             cause = "an upgrade" if self.hello.upgrading else self.hello.core_died or "it ended"
             self.recorder.note(act.Note("core-restarted", f"a new core took over ({cause}); no program was touched"))
         else:
             self.recorder.note(act.Note("hasup-started", f"hasup started with {self.config.file}"))
-            self.engine.feed(ev.Start(tuple(self._autostart()), by="hasup", at_once="HASUP_ONLY" in os.environ))
             self.systemd.begun = True
         self.engine.order("", {"op": "ready"})
 

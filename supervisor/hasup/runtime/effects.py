@@ -120,6 +120,7 @@ class Effects:
                 self._store.keep(self._engine.frame, slot, {f"{name}:r": read_end, f"{name}:w": write_end})
             file = where.replace("{replica}", index).replace("{program}", program.name)
             self._sinks.open(slot, stream, self._store[f"{name}:r"], file, program.logs)
+            self._engine.after_frame(lambda: self._sinks.begin(slot))
 
     def _collect(self, replica: Replica, generation: int, why: str) -> None:
         """Evidence on a run that is about to be ended, or has ended just now."""
@@ -149,7 +150,7 @@ class Effects:
             if f"notify:{slot}" not in self._store:  # its first start: what it needs is opened once
                 room.check()
             self.open_streams(slot)
-            self._evidence.begins(slot)
+            self._engine.after_frame(lambda: self._evidence.begins(slot))  # it is read only once its pid is known
             notify = self._notify_address(slot)
             order = self._spawner.order(self._engine.frame, slot, generation, program, index, notify)
         except (CannotStart, expand.ExpandError) as error:
@@ -189,7 +190,8 @@ class Effects:
         self._logs.pop(slot, None)
         self._notify.close(slot)
         self._endpoints.forget(slot)
-        self._store.drop(self._engine.frame, slot, [*self._store.names(f"log:{slot}:"), f"notify:{slot}"])
+        pipes = [f"log:{slot}:{stream}:{end}" for stream in ("stdout", "stderr") for end in "rw"]
+        self._store.drop(self._engine.frame, slot, [*pipes, f"notify:{slot}"])
         self._engine.order(slot, {"op": "forget", "slot": slot})
 
 

@@ -4,8 +4,8 @@ Nothing else changes a replica's state. Readers only enqueue; the decisions are 
 ask for is carried out in :meth:`Engine.flush`, after the frame that holds the new state is on its way.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Set
 
 from hasup.core import Supervisor
 from hasup.loop import Loop, Timer
@@ -14,6 +14,7 @@ from hasup.model.events import Due, Event, Stalled
 from hasup.runtime.lag import Lag
 from hasup.runtime.link import Frame, GuardianLink
 
+BATCH = 16  # slots with orders, after which these are sent: the guardian forks while others are prepared
 STALL_S = 1.0  # a loop that did not turn for so long was stopped or starved: signs of life get grace
 
 
@@ -29,6 +30,7 @@ class Engine:
         self.extra_blobs: Callable[[], dict[str, str | None]] = dict
         self.lag = Lag()
         self._link = link
+        self._blobs: dict[str, str | None] = {}  # state that has not been sent
         self._queue: deque[Event] = deque()
         self._after: list[Callable[[], None]] = []
         self._timer: Timer | None = None
@@ -60,17 +62,25 @@ class Engine:
 
     def _decide(self) -> None:
         while self._queue:
-            for action in self.supervisor.handle(self._queue.popleft(), self.loop.now()):
+            actions = self.supervisor.handle(self._queue.popleft(), self.loop.now())
+            to_come = Counter(map(_slot, actions))
+            for action in actions:
                 self.perform(action)
+                to_come[_slot(action)] -= 1
+                if len(self.frame) >= BATCH and not to_come[_slot(action)]:
+                    self._send({slot for slot, count in to_come.items() if count})
 
-    def _send(self) -> None:
-        blobs = self.supervisor.take_blobs()
+    def _send(self, unfinished: Set[str] = frozenset()) -> None:
+        """Send state and orders, but not of slots of which more orders are to come: the two travel together."""
+        self._blobs |= self.supervisor.take_blobs()
+        blobs = {slot: blob for slot, blob in self._blobs.items() if slot not in unfinished}
+        for slot in blobs:
+            del self._blobs[slot]
         slots = [slot for slot in blobs if slot]
         if slots:
             self.changed(slots)
-        blobs.update(self.extra_blobs())
-        frame, self.frame = self.frame, Frame()
-        self._link.send(frame, blobs)
+        frame = self.frame.take(unfinished)
+        self._link.send(frame, blobs | self.extra_blobs())
 
     def _arm(self) -> None:
         """One timer for the earliest deadline of all."""
@@ -90,3 +100,7 @@ class Engine:
         self.lag.note(lag)
         if lag > STALL_S:  # first in the turn: grace comes before judgement
             self._queue.appendleft(Stalled(lag))
+
+
+def _slot(action: Action) -> str:
+    return getattr(action, "slot", "")

@@ -26,7 +26,9 @@ class FdStore:
         self._complain = complain
         self._watched: dict[str, int] = {}
         self._leaving: set[str] = set()  # dropped once the frame that may have brought them has been sent
+        self._names: dict[str, list[str]] = {}  # slot -> its names, the oldest first
         for name in store.names("kept:"):
+            self._names.setdefault(_slot(name), []).append(name)
             self._watch(name)
 
     def take(self, slot: str, message: Message, fds: list[int]) -> None:
@@ -42,6 +44,7 @@ class FdStore:
         for fd in fds:
             name = f"kept:{slot}:{self._number(slot)}:{message.fd_poll:d}:{_checked(message.fd_name)}"
             self._store.keep(self._engine.frame, slot, {name: fd})
+            self._names.setdefault(slot, []).append(name)
             self._watch(name)
 
     def given(self, slot: str) -> Iterator[tuple[str, str]]:
@@ -54,10 +57,10 @@ class FdStore:
         self._drop(self._of(slot))
 
     def _of(self, slot: str) -> list[str]:
-        return [name for name in self._store.names(f"kept:{slot}:") if name not in self._leaving]
+        return [name for name in self._names.get(slot, ()) if name not in self._leaving]
 
     def _number(self, slot: str) -> int:
-        return max((int(name.split(":")[-3]) for name in self._store.names(f"kept:{slot}:")), default=0) + 1
+        return max((int(name.split(":")[-3]) for name in self._names.get(slot, ())), default=0) + 1
 
     def _watch(self, name: str) -> None:
         if name.split(":")[-2] == "0":
@@ -79,6 +82,14 @@ class FdStore:
     def _let_go(self, names: list[str]) -> None:
         self._store.drop(self._engine.frame, "", names)
         self._leaving.difference_update(names)
+        for name in names:
+            known = self._names.get(_slot(name), [])
+            if name in known:
+                known.remove(name)
+
+
+def _slot(name: str) -> str:
+    return name.partition(":")[2].rsplit(":", 3)[0]
 
 
 def _fd_name(name: str) -> str:

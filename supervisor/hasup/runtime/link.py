@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from hasup.loop import EXITS, Loop
 from hasup.protocol.guardian import MAX_FDS, MAX_FRAME, Message, decode, encode
@@ -25,15 +25,22 @@ class Frame:
         self._orders: dict[str, list[Order]] = {}
         self._fds: dict[str, list[int]] = {}
 
-    def __bool__(self) -> bool:
-        """Whether there is an order in it."""
-        return bool(self._orders)
+    def __len__(self) -> int:
+        """For how many slots there are orders in it."""
+        return len(self._orders)
 
-    def add(self, slot: str, order: Order, fds: Sequence[int] = ()) -> None:
-        """Append an order of ``slot``; ``fds`` are the descriptors of a ``keep``, open until the frame is sent."""
-        self._orders.setdefault(slot, []).append(order)
+    def add(self, slot: str, *orders: Order, fds: Sequence[int] = ()) -> None:
+        """Append orders of ``slot``; ``fds`` are the descriptors of a ``keep``, open until the frame is sent."""
+        self._orders.setdefault(slot, []).extend(orders)
         if fds:
             self._fds.setdefault(slot, []).extend(fds)
+
+    def take(self, unfinished: Set[str]) -> "Frame":
+        """Take out all but what is for these slots."""
+        taken = Frame()
+        for slot in [slot for slot in self._orders if slot not in unfinished]:
+            taken.add(slot, *self._orders.pop(slot), fds=self._fds.pop(slot, ()))
+        return taken
 
     def packets(self, blobs: Mapping[str, str | None]) -> list[tuple[bytes, list[int]]]:
         """The packets to send, in order: ``[(bytes, descriptors), …]``."""

@@ -32,7 +32,7 @@ class Store:
 
     def keep(self, frame: Frame, slot: str, fds: dict[str, int]) -> None:
         """Hold these from now on, and have the guardian hold them too, in the frame's part of ``slot``."""
-        frame.add(slot, {"op": "keep", "names": list(fds)}, list(fds.values()))
+        frame.add(slot, {"op": "keep", "names": list(fds)}, fds=list(fds.values()))
         self._fds.update(fds)
 
     def drop(self, frame: Frame, slot: str, names: list[str]) -> None:

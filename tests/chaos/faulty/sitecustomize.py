@@ -22,7 +22,9 @@ def _arm_core() -> None:
 
 
 def _arm_guardian() -> None:
-    fork = os.fork
+    from hasup.guardian import forking
+
+    fork, clone = os.fork, forking._clone
 
     def failing() -> int:
         if os.path.exists(_fault("no-memory")):
@@ -30,6 +32,7 @@ def _arm_guardian() -> None:
         return fork()
 
     os.fork = failing
+    forking._clone = lambda cgroup: -1 if os.path.exists(_fault("no-memory")) else clone(cgroup)
 
 
 def _arm_clock() -> None:

@@ -43,7 +43,7 @@ def test_splitting_never_parts_a_slot(pieces):
         blobs[slot] = "s" * (size // 10)
         frame.add(slot, {"op": "spawn", "slot": slot, "argv": [], "env": {"A": "x" * (size // 20)}})
         if fds:
-            frame.add(slot, {"op": "keep", "slot": slot, "names": ["n"] * fds}, list(range(fds)))
+            frame.add(slot, {"op": "keep", "slot": slot, "names": ["n"] * fds}, fds=list(range(fds)))
     seen: dict[str, int] = {}
     told: dict[str, int] = {}
     for index, (message, fds) in enumerate(orders_of(frame.packets(blobs))):

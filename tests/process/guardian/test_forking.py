@@ -1,0 +1,64 @@
+"""A child is in its cgroup before it does anything, however the kernel lets it get there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hasup.guardian.cgroups import own_folder
+
+SCRIPT = """
+import os, sys
+from hasup.guardian import forking
+from hasup.guardian.spawn import spawn
+forking._CLONE3 = int(sys.argv[2])
+reads, writes = os.pipe()
+pid, report = spawn({"argv": ["cat", "/proc/self/cgroup"]}, [(0, -1), (1, writes)], sys.argv[1] or None)
+os.close(writes)
+print(os.read(reads, 4096).decode(), end="")
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+assert report.read() or os.read(report.fd, 1) == b""
+print("in it" if report.in_cgroup else "not in it")
+"""
+UNKNOWN = "1000000"  # the number of no system call: a kernel, or a container, that knows no clone3
+
+
+def child_of(cgroup: str, number: str) -> list[str]:
+    """The lines of its /proc/self/cgroup, and what the guardian takes it for."""
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, cgroup, number], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.splitlines()
+
+
+@pytest.fixture
+def folder():
+    parent = own_folder()
+    path = f"{parent}/hasup-test-{os.getpid()}"
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}")
+    yield path
+    os.rmdir(path)
+
+
+@pytest.mark.parametrize("number", ["435", UNKNOWN])
+def test_a_child_is_in_its_cgroup(folder, number):
+    *lines, said = child_of(folder, number)
+    assert any(line.startswith("0::") and line.endswith(os.path.basename(folder)) for line in lines)
+    assert said == "in it"
+
+
+@pytest.mark.parametrize("number", ["435", UNKNOWN])
+def test_a_child_whose_cgroup_is_gone_lives_without_one(folder, number):
+    *lines, said = child_of(f"{folder}/gone", number)
+    assert lines
+    assert said == "not in it"
+
+
+@pytest.mark.parametrize("number", ["435", UNKNOWN])
+def test_a_child_without_a_cgroup_stays_where_its_parent_is(number):
+    with open("/proc/self/cgroup", encoding="ascii") as file:
+        here = file.read().splitlines()
+    assert child_of("", number)[:-1] == here
