@@ -6,7 +6,9 @@ from hasup.config.node import Faults, Node
 from hasup.config.readers import address_parts
 from hasup.model.spec import Program
 
-_PROXY_ONLY: Final = ("replica_address", "replica_host", "proxy_protocol")
+_PROXY_ONLY: Final = (
+    "replica_address", "replica_host", "proxy_protocol", "max_connections_per_client", "queue_limit", "idle_timeout",
+)  # fmt: skip
 
 
 def check(program: Program, node: Node, faults: Faults) -> None:

@@ -29,8 +29,8 @@ class Flow:
     """One connection of a client. Times are seconds, monotonic."""
 
     __slots__ = (
-        "accepted_at", "asked_at", "backend", "client", "drained_at", "early", "header", "plain", "reset", "stage",
-        "started_at", "touched_at", "tried", "upstream",
+        "accepted_at", "asked_at", "backend", "client", "drained_at", "early", "header", "left", "plain", "reset",
+        "stage", "started_at", "touched_at", "tried", "upstream",
     )  # fmt: skip
 
     def __init__(self, fd: int, tcp: bool, now: float) -> None:
@@ -44,6 +44,7 @@ class Flow:
         self.touched_at = 0.0  # the last byte, of either side; 0: none yet
         self.asked_at = 0.0  # the first byte from the client that no byte from the backend has followed yet
         self.drained_at = 0.0  # the backend was told that nothing more comes
+        self.left = 0  # bytes that the kernel had still to send, when that was looked at last
         self.reset = False  # one side was reset: so will be the other
         self.header = b""  # what each backend is told first, ahead of the client's bytes
         self.early = b""  # read from the client, before a backend could take it

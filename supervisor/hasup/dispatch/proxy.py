@@ -13,13 +13,15 @@ from select import EPOLLERR, EPOLLIN, epoll
 from time import monotonic
 
 from hasup.dispatch.balance import Backend, Balancer, Row
-from hasup.dispatch.ends import CONNECTING, WAITING, End, Flow
+from hasup.dispatch.ends import CONNECTING, OPEN, WAITING, End, Flow
 from hasup.dispatch.header import VERSIONS, Address
+from hasup.dispatch.limits import Clients
 from hasup.dispatch.settings import Settings
 from hasup.dispatch.upstream import CannotConnect, connect, is_tcp
-from hasup.dispatch.wire import CHUNK, Wire
+from hasup.dispatch.wire import CHUNK, Wire, reset
 
 _ACCEPTS = 128  # connections a turn
+_IDLE_LOOK_S = 1.0  # at most between two looks for idle connections
 _RETRY_S = 0.05  # when every backend refused
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -32,13 +34,18 @@ class Proxy:
         self.wire = Wire(watcher, self._closed)
         self.wire.unsettled = self._unsettled
         self.flows: set[Flow] = set()
-        self.accepted = self.refused = 0
+        self.accepted = self.idled = 0
+        self.refused = {"timeout": 0, "queue": 0, "client": 0}  # by the limit that refused them
         self._settings = settings
         self._watcher = watcher
         self._most = most
         self._listener = listener
         self._tcp = listener.family != AF_UNIX
         self._header = VERSIONS.get(settings.proxy_protocol)
+        most_each = settings.max_connections_per_client
+        self._clients = Clients(most_each) if most_each and self._tcp else None
+        self._looks = self._header is not None or self._clients is not None  # at who it is that connects
+        self._idle_at = 0.0
         self._accepting = False
         self._starved = False  # of descriptors or memory, when it last accepted
         self._stopped = False
@@ -84,12 +91,24 @@ class Proxy:
             self._starved = False
             os.set_blocking(fd, False)
             flow = Flow(fd, self._tcp, now)
-            if self._header is not None:
-                flow.header = self._header(address, _name_of(fd, self._listener.family))
+            if self._looks and not self._look_at(flow, address):
+                continue
             self.flows.add(flow)
             self.accepted += 1
             self.wire.add(flow.client)
             self._place(flow)
+
+    def _look_at(self, flow: Flow, address: Address) -> bool:
+        """Who connects: whether it may, and what the backend is to be told of it."""
+        fd = flow.client.fd
+        if self._clients is not None and not self._clients.admit(flow, str(address[0])):
+            self.refused["client"] += 1
+            reset(flow.client)
+            os.close(fd)
+            return False
+        if self._header is not None:
+            flow.header = self._header(address, _name_of(fd, self._listener.family))
+        return True
 
     def replace(self, rows: list[Row]) -> None:
         """A new table of backends: whoever waits may try again at once."""
@@ -103,12 +122,29 @@ class Proxy:
             self._abandon(flow)
             self._place(flow)
         for flow in [one for one in self._waiting if now - one.accepted_at >= self._settings.queue_timeout]:
-            self.refused += 1
-            self.wire.end(flow, reset=True)
+            self._refuse(flow, "timeout")
         if now >= self._retry_at:
             self._wake()
+        if self._settings.idle_timeout and now >= self._idle_at:
+            self._close_idle(now)
         if not self._accepting and now >= self._resume_at:
             self._resume()
+
+    def _refuse(self, flow: Flow, why: str) -> None:
+        self.refused[why] += 1
+        self.wire.end(flow, reset=True)
+
+    def _close_idle(self, now: float) -> None:
+        """Close those in which no byte has moved for too long."""
+        timeout = self._settings.idle_timeout
+        self._idle_at = now + min(_IDLE_LOOK_S, timeout / 4)
+        for flow in [one for one in self.flows if one.stage == OPEN and now - _moved_at(one) >= timeout]:
+            left = self.wire.left_to_send(flow)
+            if left and left != flow.left:  # in the kernel something moves: to a slow reader
+                flow.left, flow.touched_at = left, now
+            else:
+                self.idled += 1
+                self.wire.end(flow)
 
     @property
     def accepting(self) -> bool:
@@ -133,7 +169,7 @@ class Proxy:
             backend = self.balancer.pick(self.wire.now, flow.tried)
             if backend is None:
                 flow.tried = ()
-                self._waiting[flow] = None
+                self._wait(flow)
                 return
             try:
                 fd = connect(backend.address)
@@ -144,6 +180,13 @@ class Proxy:
             self._start(flow, backend, fd)
             if self._say_early(flow):
                 return
+
+    def _wait(self, flow: Flow) -> None:
+        limit = self._settings.queue_limit
+        if limit and len(self._waiting) >= limit and flow not in self._waiting:
+            self._refuse(flow, "queue")
+        else:
+            self._waiting[flow] = None
 
     def _start(self, flow: Flow, backend: Backend, fd: int) -> None:
         flow.upstream = End(fd, flow, False, is_tcp(backend.address))
@@ -240,10 +283,16 @@ class Proxy:
         self.flows.discard(flow)
         self._waiting.pop(flow, None)
         self._connecting.discard(flow)
+        if self._clients is not None:
+            self._clients.leave(flow)
         if flow.backend is not None:
             flow.backend.open -= 1
         if not self._accepting and not self._resume_at:
             self._resume()
+
+
+def _moved_at(flow: Flow) -> float:
+    return flow.touched_at or flow.accepted_at
 
 
 def _name_of(fd: int, family: int) -> Address:

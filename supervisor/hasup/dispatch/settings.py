@@ -5,6 +5,9 @@ import json
 from hasup.dispatch.balance import METHODS
 from hasup.dispatch.header import VERSIONS
 
+_COUNTS = ("listen_fd", "control_fd", "max_connections", "max_connections_per_client", "queue_limit")
+_SECONDS = ("drain_timeout", "queue_timeout", "connect_timeout", "slow_start", "quiet", "idle_timeout")
+
 
 class BadSettings(Exception):
     """The environment does not say what to do; the text says what is wrong."""
@@ -21,6 +24,9 @@ class Settings:
     queue_timeout: float = 10.0
     connect_timeout: float = 1.0
     max_connections: int = 1024
+    max_connections_per_client: int = 0  # 0: no limit; so with the next two
+    queue_limit: int = 0
+    idle_timeout: float = 0.0
     slow_start: float = 5.0  # a replica that joins others gets its full share after so long
     proxy_protocol: str = "none"  # or the version in which replicas are told of the client: v1, v2
     quiet: float = 1.0  # a draining connection that is silent for so long may be closed
@@ -29,9 +35,9 @@ class Settings:
         try:
             given = json.loads(text)
             self.name = str(given["name"])
-            for key in ("listen_fd", "control_fd", "max_connections"):
+            for key in _COUNTS:
                 setattr(self, key, int(given.get(key, getattr(self, key))))
-            for key in ("drain_timeout", "queue_timeout", "connect_timeout", "slow_start", "quiet"):
+            for key in _SECONDS:
                 setattr(self, key, float(given.get(key, getattr(self, key))))
             self.balance = str(given.get("balance", self.balance))
             METHODS[self.balance]

@@ -11,7 +11,9 @@ def figures(proxy: Proxy) -> dict[str, object]:
         "accepted": proxy.accepted,
         "open": len(proxy.flows),
         "queued": proxy.waiting,
-        "refused": proxy.refused,
+        "refused": sum(proxy.refused.values()),
+        "refused_for": dict(proxy.refused),
+        "idled": proxy.idled,
         "full": not proxy.accepting,
         "backends": {one.name: _load(one, now) for one in proxy.balancer.backends.values()},
     }

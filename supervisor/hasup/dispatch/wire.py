@@ -12,7 +12,9 @@ cannot be written to any more is still read to its end: an early answer must rea
 import os
 from _socket import AF_INET, SHUT_WR, SO_LINGER, SOCK_STREAM, SOL_SOCKET, socket
 from collections.abc import Callable
+from fcntl import ioctl
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll
+from termios import TIOCOUTQ
 
 from hasup.dispatch.ends import CLOSED, OPEN, End, Flow
 
@@ -40,11 +42,11 @@ class Wire:
         self.ends[end.fd] = end
         self._watcher.register(end.fd, _WATCH)
 
-    def drop(self, end: End, reset: bool = False) -> None:
+    def drop(self, end: End, by_reset: bool = False) -> None:
         """Close one socket, at the end of this turn: until then its number must not be used again."""
         self.ends.pop(end.fd, None)
-        if reset and end.tcp:
-            _with_socket(end, lambda opened: opened.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE))
+        if by_reset and end.tcp:
+            reset(end)
         end.peer = None
         self._graveyard.append(end.fd)
 
@@ -115,6 +117,10 @@ class Wire:
             if end is not None:
                 self.drop(end, reset)
                 del end.flow  # no cycle is left for the collector
+
+    def left_to_send(self, flow: Flow) -> int:
+        """Bytes that the kernel has and the receivers have not, of both sockets."""
+        return sum(_unsent(end.fd) for end in (flow.client, flow.upstream) if end is not None)
 
     def look_again(self, end: End) -> None:
         """Read what has come from ``end`` since epoll was asked last."""
@@ -192,6 +198,8 @@ class Wire:
         """Write what the target's buffer holds; says whether it is empty now."""
         try:
             target.held = target.held[os.write(target.fd, target.held) :]
+            if target.flow.touched_at:
+                target.flow.touched_at = self.now
         except BlockingIOError:
             return False
         except OSError:
@@ -231,6 +239,11 @@ class Wire:
                 flow.asked_at = 0.0
 
 
+def reset(end: End) -> None:
+    """Have the socket, when it is closed, tell the other side that it did not end well."""
+    _with_socket(end, lambda opened: opened.setsockopt(SOL_SOCKET, SO_LINGER, _RESET_ON_CLOSE))
+
+
 def _with_socket(end: End, action: Callable[[socket], None]) -> None:
     """Do what only a socket object can; that the other side has gone meanwhile is no error."""
     opened = socket(AF_INET, SOCK_STREAM, 0, end.fd)  # whatever its family is: this saves the kernel three questions
@@ -240,6 +253,10 @@ def _with_socket(end: End, action: Callable[[socket], None]) -> None:
         pass
     finally:
         opened.detach()
+
+
+def _unsent(fd: int) -> int:
+    return int.from_bytes(ioctl(fd, TIOCOUTQ, bytes(4)), "little")
 
 
 def _nobody(end: End, mask: int) -> None:

@@ -213,6 +213,15 @@ class Listen(Table, frozen=True, kw_only=True):
         float, Option("One connect to a replica may take this long before the next is tried", "duration", minimum=0.01)
     ] = 1.0
     max_connections: Annotated[int, Option("Most connections at once", minimum=1, maximum=100_000)] = 1024
+    max_connections_per_client: Annotated[
+        int, Option("Most connections of one client: an IPv4 address or an IPv6 /64 network; 0: no limit", minimum=0)
+    ] = 0
+    queue_limit: Annotated[
+        int, Option("Most connections that wait for a ready replica; 0: no limit but max_connections", minimum=0)
+    ] = 0
+    idle_timeout: Annotated[
+        float, Option("A connection without a byte either way for so long is closed; 0: never", "duration", minimum=0)
+    ] = 0.0
     backlog: Annotated[int, Option("The kernel's accept queue", minimum=1, maximum=65535)] = 1024
 
 

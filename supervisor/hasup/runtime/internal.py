@@ -81,6 +81,9 @@ def _dispatch_options(name: str, listen: Listen) -> dict[str, object]:
         "connect_timeout": listen.connect_timeout,
         "max_connections": listen.max_connections,
         "proxy_protocol": listen.proxy_protocol,
+        "max_connections_per_client": listen.max_connections_per_client,
+        "queue_limit": listen.queue_limit,
+        "idle_timeout": listen.idle_timeout,
     }
 
 
