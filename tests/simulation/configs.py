@@ -45,7 +45,7 @@ def changed_config(chance: random.Random, config: spec.Config) -> spec.Config:
 def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program]) -> spec.Program:
     task = chance.random() < 0.2
     schedule = chance.choice([None, "7", "30", "100"]) if task else None
-    return spec.Program(
+    drawn = spec.Program(
         name=name,
         command=("x", chance.choice("123")),
         port=chance.choice([None, None, "auto", 1]),
@@ -70,6 +70,22 @@ def _program(chance: random.Random, name: str, earlier: dict[str, spec.Program])
         stop=spec.Stop(timeout=chance.choice([0.0, 1.0, 3.0]), command=("stop",) if chance.random() < 0.1 else ()),
         hooks=_hooks(chance),
     )
+    return drawn if task else _by_load(chance, drawn)
+
+
+def _by_load(chance: random.Random, program: spec.Program) -> spec.Program:
+    """Some are scaled by their load."""
+    if chance.random() > 0.2:
+        return program
+    fewest = max(program.need, program.replicas)
+    bounds = spec.Autoscale(
+        min=fewest,
+        max=max(fewest, chance.choice([2, 3])),
+        target_cpu=50.0,
+        smoothing=chance.choice([0.0, 0.0, 1.0]),
+        cooldown=chance.choice([0.0, 2.0]),
+    )
+    return replace(program, replicas=fewest, autoscale=bounds)
 
 
 def _dependency(chance: random.Random, other: spec.Program) -> spec.Dependency:

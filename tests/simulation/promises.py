@@ -46,6 +46,7 @@ class Promises:
         self._must_spawn: dict[str, int] = {}  # asked to start: a later generation than this one must come
         self._asked: dict[str, int | None] = {}  # the same, in a frame that is not sent yet; None: not any more
         self._ending = False
+        self._scaled: dict[str, int] = {}
         self._rolls = Rolls(world)
 
     # --- after each decision ----------------------------------------------------------------------------------------
@@ -71,7 +72,8 @@ class Promises:
                 self._restart(old, known, event)
                 self._recovers(old, known, actions)
                 self._on_time(old, known, event)
-        self._obeyed(event, before)
+        self._obeyed(event, before, actions)
+        self._within_bounds()
         self._rolls.after(before, actions)
         self._groups(before, changed, actions)
         self._order_of_stops(event, actions)
@@ -220,7 +222,7 @@ class Promises:
         program = self.world.core.spec(new.name)
         hooks = [a.hook for a in actions if isinstance(a, act.RunHook) and a.slot == new.name and "before" in a.hook]
         told = old.state in (State.STOPPED, State.BACKOFF, State.FAILED) and not old.admitted  # else it may be either
-        if new.generation == old.generation or not told:
+        if new.generation <= old.generation or not told:  # an older one: another replica under the same name
             return
         failed = old.state is not State.STOPPED and old.last is not None and old.last.result not in _NO_FAILURE
         first = "before_restart" if failed and program.hooks.before_restart else "before_start"
@@ -261,7 +263,7 @@ class Promises:
         self._blind_until = self.world.now + 1.0
 
     # --- operators --------------------------------------------------------------------------------------------------
-    def _obeyed(self, event: ev.Event, before: dict[str, Replica]) -> None:
+    def _obeyed(self, event: ev.Event, before: dict[str, Replica], actions: list[act.Action]) -> None:
         core = self.world.core
         match event:
             case ev.Stop(slots):
@@ -284,7 +286,9 @@ class Promises:
                         self._asked[slot] = before[slot].generation
             case ev.Sampled(slot) if slot in before:
                 self._limited(event, before[slot])
-            case ev.Scale(program, count) if not core.stopping:
+            case ev.LoadMeasured(program):
+                self._by_load(program, before, actions)
+            case ev.Scale(program, int(count)) if not core.stopping:
                 for index in range(1, 4):
                     known = core.replicas.get(f"{program}.{index}")
                     if index > count:
@@ -293,6 +297,35 @@ class Promises:
                         self._asked[f"{program}.{index}"] = None
                     else:
                         check(known is not None, f"{program} is scaled up")
+
+    def _by_load(self, name: str, before: dict[str, Replica], actions: list[act.Action]) -> None:
+        """A load changes the number within its bounds, with a reason, and only of what is steady."""
+        core = self.world.core
+        notes = [action for action in actions if isinstance(action, act.Note) and action.event == "scale"]
+        if not notes:
+            check(not actions or actions[0].event == "scale-limited", f"{name} is changed by its load")
+            return
+        scaled = core.autoscale(name)
+        check(scaled is not None and not scaled.held, f"{name} is held, and scaled")
+        rolls = any(core.stands_in(r.name) for r in core.replicas.values() if r.program == name)
+        check(not core.stopping and not rolls, f"{name} is scaled while it is changed otherwise")
+        check(any(r.wanted and r.ready for r in before.values() if r.program == name), f"{name} is not there to judge")
+        for slot in before:
+            if slot not in self._with_a_place([slot]):
+                self._asked[slot] = None
+
+    def _within_bounds(self) -> None:
+        """Nobody but an operator goes beyond the bounds of what is scaled by load."""
+        core = self.world.core
+        for name, program in self.world.config.programs.items():
+            scaled, bounds = core.autoscale(name), program.autoscale
+            if bounds is not None and scaled is not None and not scaled.held and not core.is_rolling([name]):
+                check(bounds.min <= scaled.replicas <= bounds.max, f"{name} has {scaled.replicas} replicas")
+
+    def _numbers(self) -> dict[str, int]:
+        """So many replicas those have that are scaled by load."""
+        found = {name: self.world.core.autoscale(name) for name in self.world.config.programs}
+        return {name: scaled.replicas for name, scaled in found.items() if scaled is not None}
 
     def _with_a_place(self, slots: Iterable[str]) -> list[str]:
         """Those that are not scaled away."""
@@ -351,6 +384,8 @@ class Promises:
     def arrived(self, blobs: Iterable[str]) -> None:
         """The guardian has these blobs now."""
         self._ending = self.world.core.stopping
+        if "" in blobs:
+            self._scaled = self._numbers()
         for slot in blobs:
             if slot in self._counted:
                 self._restarts[slot] = self._counted[slot]
@@ -370,6 +405,10 @@ class Promises:
         """P5: a new core knows what the one before had sent."""
         self.blind()
         self._rolls.restored()
+        for name, count in self._numbers().items():
+            check(
+                self._scaled.get(name, count) == count, f"P5: {name} had {self._scaled.get(name)} replicas, not {count}"
+            )
         core = self.world.core
         check(core.stopping == (self.world.expected is not None), "P5: whether hasup is ending")
         for name, kept in self._shadow.items():

@@ -7,15 +7,17 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, roster, schedule, signs, wishes
+from hasup.core import ending, fates, hooks, limits, replica, restart, rolling, roster, scaling, schedule, signs, wishes
 from hasup.core.deadlines import Deadlines
 from hasup.core.plan import Plan
 from hasup.core.rate import Rate
 from hasup.core.roster import Roster
 from hasup.core.step import Step
 from hasup.core.supervisor import Supervisor
+from hasup.core.turn import Turn
 from hasup.model import actions as act
 from hasup.model import events as ev
+from hasup.model.spec import Autoscale
 from hasup.model.state import State
 from tests.simulation import world
 from tests.simulation.guardian import Broken
@@ -343,6 +345,24 @@ def a_reload_does_not_get_on(patch):
     wrap(patch, rolling, "progress", stuck)
 
 
+def a_load_goes_beyond_the_bounds(patch):
+    wrap(patch, Autoscale, "bounded", lambda _bounded, _self, count: count)
+
+
+def a_load_moves_what_is_held(patch):
+    def measured(old: Callable[..., object], turn: Turn, event: ev.LoadMeasured) -> None:
+        own = turn.roster.own
+        held, own.scale = own.scale, {}
+        old(turn, event)
+        own.scale = held
+
+    wrap(patch, scaling, "measured", measured)
+
+
+def a_new_core_forgets_the_load(patch):
+    wrap(patch, Roster, "number", lambda number, self, program, _current: number(self, program, program.replicas))
+
+
 PLANTED = [
     no_timer_in_backoff, no_timer_while_aborting, no_kill_after_a_stop, a_short_life_resets_the_budget,
     a_short_life_resets_the_delay, delays_without_bound, spawned_twice, spawned_before_the_tree_is_empty,
@@ -356,7 +376,8 @@ PLANTED = [
     a_stop_leaves_the_hook_alone, nobody_recovers, too_many_are_replaced_at_once,
     going_back_ends_what_was_never_replaced, the_old_configuration_is_forgotten,
     a_new_core_forgets_a_reload, a_reload_does_not_get_on, runs_overlap, the_schedule_is_forgotten_after_a_run,
-    the_wall_clock_is_not_looked_at, what_was_missed_is_made_up_for, runs_at_any_time,
+    the_wall_clock_is_not_looked_at, what_was_missed_is_made_up_for, runs_at_any_time, a_load_goes_beyond_the_bounds,
+    a_load_moves_what_is_held, a_new_core_forgets_the_load,
 ]  # fmt: skip
 
 

@@ -155,7 +155,19 @@ class World:
         self.tell(ev.Roll(tuple(self.core.replicas)))
 
     def _scale(self) -> None:
-        self.tell(ev.Scale(self.chance.choice(list(self.config.programs)), self.chance.randint(0, 3)))
+        count = self.chance.choice([0, 1, 2, 3, None])
+        self.tell(ev.Scale(self.chance.choice(list(self.config.programs)), count))
+
+    def _load(self) -> None:
+        """Some seconds of a load on those that are scaled by it, which may not be measured everywhere."""
+        names = [program.name for program in self.config.programs.values() if program.autoscale]
+        for percent in (self.chance.choice([40.0, 60.0, 300.0]), self.chance.choice([0.0, 0.0, 40.0])) if names else ():
+            for _ in range(self.chance.choice([1, 3, 5])):
+                self.advance(1.0)
+                for name in names:
+                    slots = [slot for slot, r in self.core.replicas.items() if r.program == name]
+                    measured = {slot: percent for slot in slots if self.chance.random() < 0.9}
+                    self.tell(ev.LoadMeasured(name, cpu=measured))
 
     def _shut_down(self) -> None:
         self.tell(ev.Shutdown("asked", exit_code=self.chance.choice([0, 3]), now=self.chance.random() < 0.3))
@@ -459,6 +471,6 @@ class World:
 _DEEDS: tuple[Callable[[World], None], ...] = (
     World._pass_time, World._start, World._stop, World._restart, World._roll, World._scale, World._shut_down,
     World._kill_child, World._kill_core, World._tell_twice, World._stall, World._message,
-    World._reload, World._set_clock,
+    World._reload, World._set_clock, World._load,
 )  # fmt: skip
-_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5, 3, 2)
+_WEIGHTS = (50, 9, 9, 6, 3, 6, 1.5, 6, 3, 4, 2, 5, 3, 2, 8)

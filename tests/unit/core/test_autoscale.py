@@ -1,10 +1,12 @@
 """How many replicas a load calls for: the decision alone, on load curves, before it touches any process."""
 
 import itertools
+import json
 import math
 import random
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from hasup.model.spec import Autoscale
 
 Curve = Callable[[float], float]  # seconds -> the load of so many replicas at their target
 CPU = Autoscale(min=1, max=8, target_cpu=60.0, cooldown=60.0)
+CURVE = json.loads((Path(__file__).parent / "curve_of_wrk.json").read_text())
 START_S = 3  # from a start to readiness
 looked = decide  # by the plant; a fault may be planted in its place
 
@@ -158,6 +161,33 @@ def test_replicas_that_can_show_no_more_than_a_core_are_found_step_by_step():
     plant = Plant(capacity=100).run(lambda _s: 4.0, 120)
     assert plant.count in (4, 5), "each step shows more of the load"
     assert plant.turns() == 0
+
+
+def recorded(bounds: Autoscale, kind: str) -> list[int]:
+    """The numbers after each look of a real run: the demo web under wrk, with more and fewer connections by turns."""
+    memory, count, numbers = Memory(), bounds.min, []
+    for second, (cpu, connections) in enumerate(CURVE["looks"]):
+        loads = {kind: Load({"cpu": cpu, "connections": connections}[kind], count)}
+        memory, decision = looked(bounds, memory, Places(count), loads, 100.0 + second)
+        count = count if decision is None else decision.count
+        assert bounds.min <= count <= bounds.max
+        numbers.append(count)
+    return numbers
+
+
+def test_a_recorded_run_by_connections():
+    """Connections of 0, 8, 30, 60, 30, 60, 12, 0, 24 and 0 by turns; between two there are none for a moment."""
+    numbers = recorded(Autoscale(max=8, target_connections=15, cooldown=15.0), "connections")
+    assert [number for number, _ in itertools.groupby(numbers)] == [1, 2, 3, 4, 3, 4, 3, 1, 2, 1]
+    ends = itertools.accumulate(seconds for _, seconds in CURVE["phases"])
+    for (connections, seconds), end in zip(CURVE["phases"], ends, strict=True):
+        if seconds >= 20:
+            assert numbers[end - 2] * 15 * 1.1 >= connections, "enough at the end of each phase"
+
+
+def test_a_recorded_run_by_processor_time():
+    numbers = recorded(Autoscale(max=8, target_cpu=3.0, cooldown=30.0), "cpu")
+    assert [number for number, _ in itertools.groupby(numbers)] == [1, 2, 3, 4, 5, 4, 3], "at most 13% were used"
 
 
 # --- single looks -------------------------------------------------------------------------------------------------
