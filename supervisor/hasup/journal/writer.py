@@ -36,6 +36,7 @@ _FEW: Final = 10
 _THIN_EVERY: Final = 10  # minutes
 _RETRY_S: Final = 1.0
 _IDLE_S: Final = 3_600.0
+_GATHER_S: Final = 0.02  # an event waits so long for others: what follows from it comes first, and has the processor
 _BUSY_S: Final = 5.0
 _OPEN_BUSY_S: Final = 0.5
 _INSERT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -172,9 +173,12 @@ class _Writer:
         minutes: list[Minute] = []
         with contextlib.suppress(queue.Empty):
             while len(batch) < _BATCH:
-                entry = self._records.get(block=not batch and not minutes, timeout=_IDLE_S)
+                first = not batch and not minutes
+                entry = self._records.get(block=first, timeout=_IDLE_S)
                 if entry is None:
                     return batch, minutes, True
+                if first:
+                    self.closing.wait(_GATHER_S)
                 if isinstance(entry, EventRecord):
                     batch.append(entry)
                 else:

@@ -38,7 +38,8 @@ class Spawner:
         self._instance = instance
         self._store = store
         self._endpoints = endpoints
-        self._base = own_environment(os.environ)
+        self._inherited = dict(os.environ)  # the guardian's too; as it is, every look at a variable encodes its name
+        self._base = own_environment(self._inherited)
         self.on_listen: Callable[[str], None] = lambda _program: None
         self.kept: Callable[[str], Iterable[tuple[str, str]]] = lambda _slot: ()  # FDNAME and name in the store
 
@@ -68,8 +69,8 @@ class Spawner:
         self, slot: str, generation: int, program: Program, argv: tuple[str, ...], env: dict[str, str]
     ) -> Order:
         """A ``spawn`` order for a command that runs as a replica of ``program`` would. Raises :class:`CannotStart`."""
-        delta: dict[str, str | None] = {n: v for n, v in env.items() if os.environ.get(n) != v}
-        delta.update(dict.fromkeys((n for n in (*os.environ, *expand.OWN_NAMES) if n not in env), None))
+        delta: dict[str, str | None] = {n: v for n, v in env.items() if self._inherited.get(n) != v}
+        delta.update(dict.fromkeys((n for n in (*self._inherited, *expand.OWN_NAMES) if n not in env), None))
         order: Order = {
             "op": "spawn", "slot": slot, "generation": generation, "argv": list(argv), "pid_env": [],
             "directory": program.directory, "umask": program.umask, "nice": program.nice,
