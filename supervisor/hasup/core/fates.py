@@ -15,9 +15,8 @@ def changed(turn: Turn, name: str) -> None:
     """A program changed: others may have waited for just that, and it may wait for something else than before."""
     roster = turn.roster
     for other in (*roster.plan.dependants(name), *([name] if name in roster.programs else [])):
-        for waiting in roster.there(other):
-            if waiting.state is State.WAITING and waiting.deadline is None and waiting.wanted:
-                turn.step(waiting.name, lambda step: replica.launch(step, "what it waited for is there"))
+        for waiting in roster.waiting(other):
+            turn.step(waiting.name, lambda step: replica.launch(step, "what it waited for is there"))
     program = roster.programs.get(name)
     if program is not None and program.schedule is not None:
         for known in roster.of(name):

@@ -69,7 +69,7 @@ def forget(turn: Turn, name: str) -> None:
 def go_on(turn: Turn) -> bool:
     """Take the next steps; true when there was one to take."""
     own = turn.roster.own
-    if own.ending is not None:
+    if own.ending is not None or not own.rolling:
         return False
     return any(_go_on(turn, name, plan) for name, plan in list(own.rolling.items()))
 

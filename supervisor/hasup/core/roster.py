@@ -49,6 +49,7 @@ class Roster:
         self.unsettled = 0  # wanted, and neither ready, completed nor failed yet
         self._slots: dict[str, dict[str, None]] = {}
         self._busy: dict[str, int] = {}  # program -> replicas that are not at rest
+        self._waiting: dict[str, int] = {}  # program -> replicas that wait for others
         self._dirty: dict[str, None] = {"": None}  # an ordered set, as is the next: the same history, the same frames
         self._forgotten: dict[str, None] = {}
         self.rate = Rate(config.supervisor.restart_rate)
@@ -118,6 +119,10 @@ class Roster:
         """Whether nothing of a program lives or is about to."""
         return not self._busy.get(program)
 
+    def waiting(self, program: str) -> list[Replica]:
+        """Its wanted replicas that wait for others, not for a time."""
+        return [known for known in self.there(program) if _waits(known)] if self._waiting.get(program) else []
+
     def all_at_rest(self) -> bool:
         """Whether nothing lives at all."""
         return not any(self._busy.values())
@@ -162,6 +167,7 @@ class Roster:
 
     def _count(self, program: str, before: Replica | None, after: Replica | None) -> None:
         self._busy[program] = self._busy.get(program, 0) + _is_busy(after) - _is_busy(before)
+        self._waiting[program] = self._waiting.get(program, 0) + _waits(after) - _waits(before)
         self.unsettled += _is_unsettled(after) - _is_unsettled(before)
 
     def resize(self, name: str, count: int) -> list[str]:
@@ -252,6 +258,10 @@ def _matters_to_others(before: Replica, after: Replica) -> bool:
 
 def _is_busy(known: Replica | None) -> bool:
     return known is not None and known.state not in AT_REST
+
+
+def _waits(known: Replica | None) -> bool:
+    return known is not None and known.state is State.WAITING and known.deadline is None and known.wanted
 
 
 def _is_unsettled(known: Replica | None) -> bool:

@@ -1,5 +1,7 @@
 """Signs of life and of trouble from one replica: heartbeats, messages, output, probes, samples."""
 
+from collections.abc import Callable
+
 from hasup.core import limits
 from hasup.core.replica import abort, ask_to_end, become_ready, heartbeat_timeout, next_beat, waits_for_sign
 from hasup.core.step import Step
@@ -90,9 +92,12 @@ def probed(step: Step, event: ev.ProbeResult) -> None:
 def _healthy(step: Step, latency_s: float) -> None:
     health = step.program.health
     assert health is not None
-    step.set(probe_failures=0, probe_successes=step.replica.probe_successes + 1)
-    if not step.replica.ready and not step.replica.leaving and step.replica.probe_successes >= health.successes:
-        _back(step, "its health probe succeeds again")
+    if step.replica.probe_failures:
+        step.set(probe_failures=0)
+    if not step.replica.ready:  # of one that is ready nobody counts them, and the guardian need not hear of each
+        step.set(probe_successes=step.replica.probe_successes + 1)
+        if not step.replica.leaving and step.replica.probe_successes >= health.successes:
+            _back(step, "its health probe succeeds again")
     slow = health.slow is not None and latency_s > health.slow
     if slow and not step.replica.degraded:
         step.set(degraded=True)
@@ -138,8 +143,8 @@ def _unhealthy(step: Step, detail: str) -> None:
         _unready(step, f"{failures} of {health.failures} health probes failed: {detail}")
 
 
-def sampled(step: Step, event: ev.Sampled, may_restart: bool) -> None:
-    """Its resources were measured. ``may_restart``: no other replica of the program is being restarted for a limit."""
+def sampled(step: Step, event: ev.Sampled, may_restart: Callable[[], bool]) -> None:
+    """Its resources were measured. ``may_restart``: whether no other replica is being restarted for a limit."""
     replica = step.replica
     if event.generation != replica.generation or replica.state not in (_S.STARTING, _S.RUNNING):
         return
@@ -148,7 +153,7 @@ def sampled(step: Step, event: ev.Sampled, may_restart: bool) -> None:
     if since != replica.over_since:
         step.set(over_since=since)
     for crossed in fired:
-        if crossed.action == "restart" and not may_restart:
+        if crossed.action == "restart" and not may_restart():
             # Staggered: it stays armed, and its turn comes with a later sample.
             over = replica.over_since.get(crossed.limit, step.now)
             step.set(over_since=step.replica.over_since | {crossed.limit: over})

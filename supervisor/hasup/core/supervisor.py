@@ -4,13 +4,14 @@ Deterministic and without effects: events and times in, actions out. The runtime
 (:meth:`Supervisor.take_blobs`) and asks when to come back (:meth:`Supervisor.next_deadline`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from hasup.core import changing, fates, limits, names, replica, rolls, scaling, schedule, signs, wishes
 from hasup.core.diff import Difference
 from hasup.core.ending import Ending
 from hasup.core.roster import Roster
-from hasup.core.step import Calendar, NoCalendar
+from hasup.core.step import Calendar, NoCalendar, Step
 from hasup.core.turn import Apply, Turn
 from hasup.model import events as ev
 from hasup.model.actions import Action
@@ -18,6 +19,19 @@ from hasup.model.spec import Config, Program
 from hasup.model.state import Replica, State
 from hasup.model.status import AutoscaleStatus
 
+# Looked up when called, so that a test may plant a fault in any of them.
+_OF_ONE: Mapping[type[ev.Event], Callable[[Step, Any], None]] = {
+    ev.Exited: lambda step, event: replica.exited(step, event),
+    ev.Spawned: lambda step, event: replica.spawned(step, event),
+    ev.SpawnFailed: lambda step, event: replica.spawn_failed(step, event),
+    ev.Emptied: lambda step, event: replica.emptied(step, event),
+    ev.Stuck: lambda step, event: replica.stuck(step, event),
+    ev.Drained: lambda step, _: replica.drained(step),
+    ev.HookEnded: lambda step, event: replica.hook_ended(step, event),
+    ev.Notified: lambda step, event: signs.notified(step, event),
+    ev.ProbeResult: lambda step, event: signs.probed(step, event),
+    ev.LogMatched: lambda step, event: signs.log_matched(step, event),
+}
 _REPLACED = frozenset({State.STOPPING, State.BACKOFF, State.STARTING})
 _STAGGERED = frozenset(limits.RESULTS.values())
 
@@ -132,9 +146,13 @@ class Supervisor:
         if isinstance(event, ev.WallClock):
             self._roster.offset = event.offset
         turn = Turn(self._roster, now)
-        for slot, apply in self._routes(event, now):
-            turn.step(slot, apply)
-        self._on_the_whole(turn, event)
+        decide = _OF_ONE.get(type(event))
+        if decide is None:
+            for slot, apply in self._routes(event, now):
+                turn.step(slot, apply)
+            self._on_the_whole(turn, event)
+        elif (slot := event.slot) in self._roster.replicas:  # type: ignore[attr-defined]
+            turn.step(slot, lambda step: decide(step, event))
         self._follow_up(turn)
         return turn.actions
 
@@ -156,30 +174,10 @@ class Supervisor:
                 self._roster.beat(known, now + timeout)
 
     def _routes(self, event: ev.Event, now: float) -> Iterable[tuple[str, Apply]]:
-        """Which replicas an event concerns, and what it does to each."""
+        """Which replicas an event that is not about one alone concerns, and what it does to each."""
         match event:
-            case ev.Exited(slot):
-                return self._known((slot,), lambda step: replica.exited(step, event))
-            case ev.Spawned(slot):
-                return self._known((slot,), lambda step: replica.spawned(step, event))
-            case ev.Drained(slot):
-                return self._known((slot,), replica.drained)
-            case ev.Notified(slot):
-                return self._known((slot,), lambda step: signs.notified(step, event))
-            case ev.ProbeResult(slot):
-                return self._known((slot,), lambda step: signs.probed(step, event))
             case ev.Sampled(slot):
-                return self._known((slot,), lambda step: signs.sampled(step, event, self._may_restart(slot)))
-            case ev.SpawnFailed(slot):
-                return self._known((slot,), lambda step: replica.spawn_failed(step, event))
-            case ev.Emptied(slot):
-                return self._known((slot,), lambda step: replica.emptied(step, event))
-            case ev.HookEnded(slot):
-                return self._known((slot,), lambda step: replica.hook_ended(step, event))
-            case ev.LogMatched(slot):
-                return self._known((slot,), lambda step: signs.log_matched(step, event))
-            case ev.Stuck(slot):
-                return self._known((slot,), lambda step: replica.stuck(step, event))
+                return self._known((slot,), lambda step: signs.sampled(step, event, lambda: self._may_restart(slot)))
             case ev.Due():
                 return self._known(self._roster.deadlines.take_over(now), schedule.look)
             case ev.WallClock():
