@@ -2,11 +2,11 @@
 
     PYTHONPATH=supervisor python benchmarks/soak.py [--minutes 20] [--seed 1] [--every 10] [--json FILE]
 
-Clients of every kind at once, by a seeded order: small answers one a connection and over keep-alive, large downloads and
-uploads, slow readers, half-closed and idle connections, some that reset in the middle and some that never say anything.
-Each pauses a little: this is about what is left over, not about speed. Printed each minute: requests so far, failures,
-open connections, resident memory and descriptors of the dispatcher, of the core and of the guardian. It ends with 1 when
-a request failed, when the dispatcher's memory grew by more than a tenth after the first fifth of the time, or when it
+Clients of every kind at once, by a seeded order: small answers one a connection and over keep-alive, large downloads
+and uploads, slow readers, half-closed and idle connections, some that reset in the middle and some that never say
+anything. Each pauses a little: this is about what is left over, not about speed. Printed each minute: requests so far,
+failures, resident memory and descriptors of the dispatcher, of the core and of the guardian. It ends with 1 when a
+request failed, when the dispatcher's memory grew by more than a tenth after the first fifth of the time, or when it
 holds more descriptors at the end than at the start.
 """
 
@@ -37,8 +37,7 @@ port = "auto"
 ready.tcp = "127.0.0.1:${{PORT}}"
 listen = {{ address = "127.0.0.1:{port}" }}
 """
-SERVER = (
-    """
+SERVER = """
 import asyncio, os
 
 async def serve(reader, writer):
@@ -50,8 +49,8 @@ async def serve(reader, writer):
                     length = int(line.split(b":")[1])
             while length > 0 and (part := await reader.read(min(length, 65536))):
                 length -= len(part)
-            body = bytes(%d if path == b"/large" else 200)
-            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %%d\\r\\n\\r\\n" %% len(body) + body)
+            body = bytes({LARGE} if path == b"/large" else 200)
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
             await writer.drain()
             if b"connection: close" in head.lower():
                 break
@@ -64,9 +63,7 @@ async def main():
         await server.serve_forever()
 
 asyncio.run(main())
-"""
-    % LARGE
-)
+""".replace("{LARGE}", str(LARGE))
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
