@@ -1,8 +1,9 @@
 """What ``hasup simulate`` predicts, beside what a real run then shows.
 
-    python benchmarks/predicted.py [--minutes M] [--mean S] [--start S] [--seed N]
+    python benchmarks/predicted.py [--minutes M] [--mean S] [--start S] [--hangs PERCENT] [--seed N]
 
-Three replicas of a program that lives for an exponential time (by a seed) and crashes, two of which must be ready.
+Three replicas of a program that lives for an exponential time (by a seed) and then crashes, or hangs; two of them must
+be ready.
 First hasup predicts, from the configuration and from that mean; then it runs them, and reports.
 """
 
@@ -26,10 +27,11 @@ CONFIG = """
 name = "predicted"
 
 [programs.web]
-command = "{python} mortal.py --mean {mean} --start {start} --seed {seed}"
+command = "{python} mortal.py --mean {mean} --start {start} --hangs {hangs} --seed {seed}"
 replicas = 3
 need = 2
 ready.notify = true
+heartbeat.timeout = "2s"
 
 [programs.web.restart]
 delay = "500ms"
@@ -40,11 +42,11 @@ reset_after = "8s"
 """
 MORTAL = '''
 """Ready so long after it was spawned, then alive for a time drawn by seed, replica and how many lives it had."""
-import argparse, os, random, sys, time
+import argparse, os, random, signal, sys, time
 import hasup
 
 parser = argparse.ArgumentParser()
-for name in ("--mean", "--start", "--seed"):
+for name in ("--mean", "--start", "--hangs", "--seed"):
     parser.add_argument(name, type=float)
 options = parser.parse_args()
 with open("/proc/self/stat") as file:
@@ -52,10 +54,16 @@ with open("/proc/self/stat") as file:
 replica = os.environ["HASUP_REPLICA"]
 with open(f"lives.{replica}", "a") as lives:
     lives.write(".")
-    life = random.Random(f"{options.seed}/{replica}/{lives.tell()}").expovariate(1 / options.mean)
+    chance = random.Random(f"{options.seed}/{replica}/{lives.tell()}")
+life, hangs = chance.expovariate(1 / options.mean), chance.random() < options.hangs / 100
 time.sleep(max(0.0, spawned + options.start - time.clock_gettime(time.CLOCK_BOOTTIME)))  # what a start takes
 hasup.ready()
-time.sleep(life)  # its life
+ends = time.monotonic() + life
+while (left := ends - time.monotonic()) > 0:
+    hasup.heartbeat()
+    time.sleep(min(left, 1.0))  # its life: half the timeout of its heartbeat at a time
+if hangs:
+    signal.pause()
 sys.exit(3)
 '''
 
@@ -70,7 +78,16 @@ def hasup(folder: Path, *argv: str) -> str:
 
 def predict(folder: Path, options: argparse.Namespace, *more: str) -> Document:
     """The program, as ``simulate`` expects it."""
-    given = ("--mtbf", f"{options.mean}s", "--start", f"{options.start}s", "--hangs", "0%", "--years", "1")
+    given = (
+        "--mtbf",
+        f"{options.mean}s",
+        "--start",
+        f"{options.start}s",
+        "--hangs",
+        f"{options.hangs}%",
+        "--years",
+        "1",
+    )
     answer: Document = json.loads(hasup(folder, "simulate", "--json", *given, *more))["programs"][0]
     return answer
 
@@ -97,8 +114,8 @@ def compare(one: Document, three: Document, mean: float, found: Document) -> Ite
     yield "two of three, % (formula)", 100 * three["formula"], percent(measured)
     yield "two of three, % (simulated)", 100 * three["simulated"]["value"], percent(measured)
     yield "MTBF of one, s", mean, mtbf(up, failures)
-    for part in ("delay", "start"):
-        spent = sum(replica["mttr_parts_s"][part]["value"] * replica["failures"] for replica in replicas)
+    for part in ("detect", "delay", "start") if one["repair_s"]["detect"] else ("delay", "start"):
+        spent = sum((replica["mttr_parts_s"][part]["value"] or 0.0) * replica["failures"] for replica in replicas)
         yield f"repair: {part}, s", one["repair_s"][part], mttr(spent, repairs)
 
 
@@ -111,12 +128,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--mean", type=float, default=8.0, help="seconds of a life")
     parser.add_argument("--start", type=float, default=0.5, help="seconds until it is ready")
+    parser.add_argument("--hangs", type=float, default=0.0, help="percent of its failures")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        written = CONFIG.format(python=sys.executable, mean=options.mean, start=options.start, seed=options.seed)
-        (folder / "hasup.toml").write_text(written)
+        (folder / "hasup.toml").write_text(CONFIG.format(python=sys.executable, **vars(options)))
         (folder / "mortal.py").write_text(MORTAL)
         os.environ["HASUP_CONFIG"] = str(folder / "hasup.toml")
         one = predict(folder, options, "--replicas", "web=1", "--set", "programs.web.need=1")
@@ -127,7 +144,7 @@ def main() -> None:
     print(f"{'':28}{'predicted':>10}{'measured':>10}  90% interval")
     for what, predicted, seen in compare(one, three, options.mean, found):
         low, high = seen.low or 0.0, seen.high or 0.0
-        verdict = "" if low <= predicted <= high else "  OUTSIDE"
+        verdict = "" if low <= predicted <= high else "  outside"
         print(f"{what:28}{predicted:10.2f}{seen.value or 0.0:10.2f}  {low:.2f} to {high:.2f}{verdict}")
 
 

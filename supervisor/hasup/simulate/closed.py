@@ -15,14 +15,35 @@ from hasup.simulate.assumptions import Assumption
 _NEGLIGIBLE = 1e-12
 
 
-def mean_delay(program: Program, mtbf_s: float) -> float:
+def begins_anew(reset_after: float, assumed: Assumption) -> float:
+    """The probability that a replica is ready for so long in one go: for an exponential life, p = exp(-r / MTBF).
+
+    One that hangs is taken to be ready until that is noticed, after d seconds: exp(-(r - d) / MTBF), and 1 for d > r;
+    the mean of that over all d, which are evenly spread.
+    """
+    mtbf, low, high = assumed.mtbf_s, assumed.detect_low, assumed.detect_high
+    at_once = math.exp(-reset_after / mtbf)
+    if not assumed.hangs:
+        return at_once
+    if math.isinf(high):
+        hung = 1.0
+    elif high <= low:
+        hung = math.exp(-max(0.0, reset_after - low) / mtbf)
+    else:
+        sure = min(max(reset_after, low), high)  # noticed so late, it was ready for long enough whatever its life
+        shorter = mtbf * (math.exp(-(reset_after - sure) / mtbf) - math.exp(-(reset_after - low) / mtbf))
+        hung = ((shorter if sure > low else 0.0) + high - sure) / (high - low)
+    return (1 - assumed.hangs) * at_once + assumed.hangs * hung
+
+
+def mean_delay(program: Program, assumed: Assumption) -> float:
     """The mean delay before a restart, in seconds.
 
-    The exponent begins anew after ``reset_after`` of readiness, which an exponential life reaches with probability
-    p = exp(-reset_after / MTBF). So the n-th failure in a row has probability p (1-p)^(n-1).
+    The exponent begins anew after ``reset_after`` of readiness, with probability p (see :func:`begins_anew`). So the
+    n-th failure in a row has probability p (1-p)^(n-1).
     """
     rule = program.restart
-    p = math.exp(-rule.reset_after / mtbf_s)
+    p = begins_anew(rule.reset_after, assumed)
     if p < _NEGLIGIBLE:  # it never lives so long
         return min(rule.max_delay, math.inf if rule.delay else 0.0) * (1 + rule.jitter / 2)
     total, left, failures = 0.0, 1.0, 1
@@ -39,7 +60,7 @@ def mean_delay(program: Program, mtbf_s: float) -> float:
 def mean_repair(program: Program, assumed: Assumption) -> dict[str, float]:
     """The parts of the mean time to repair, in seconds: detect, delay, start."""
     detect = assumed.hangs * assumed.detect_s if assumed.hangs else 0.0
-    return {"detect": detect, "delay": mean_delay(program, assumed.mtbf_s), "start": assumed.start_s}
+    return {"detect": detect, "delay": mean_delay(program, assumed), "start": assumed.start_s}
 
 
 def replica(program: Program, assumed: Assumption) -> float:

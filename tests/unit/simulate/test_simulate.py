@@ -1,6 +1,7 @@
 """The formula, the simulated world, and whether they agree."""
 
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -111,22 +112,43 @@ def test_a_task_before_a_service_is_run_once():
 
 # --- the formula ----------------------------------------------------------------------------------------------------
 def test_the_mean_delay_without_growth_or_with_long_lives_is_the_first():
-    assert closed.mean_delay(service(restart=STEADY), 10.0) == pytest.approx(2.0)
+    assert closed.mean_delay(service(restart=STEADY), Assumption(mtbf_s=10.0)) == pytest.approx(2.0)
     rule = Restart(delay=1.0, jitter=0.2, reset_after=1.0)
-    assert closed.mean_delay(service(restart=rule), 1e9) == pytest.approx(1.1)
-    assert closed.mean_delay(service(restart=Restart(delay=0.0)), 10.0) == 0.0
+    assert closed.mean_delay(service(restart=rule), Assumption(mtbf_s=1e9)) == pytest.approx(1.1)
+    assert closed.mean_delay(service(restart=Restart(delay=0.0)), Assumption(mtbf_s=10.0)) == 0.0
 
 
 def test_the_mean_delay_of_what_never_lives_long_is_the_cap():
     rule = Restart(delay=1.0, max_delay=60.0, jitter=0.2, reset_after=1e6)
-    assert closed.mean_delay(service(restart=rule), 1.0) == pytest.approx(66.0)
+    assert closed.mean_delay(service(restart=rule), Assumption(mtbf_s=1.0)) == pytest.approx(66.0)
 
 
 def test_the_mean_delay_is_the_series():
     rule = Restart(delay=1.0, factor=2.0, max_delay=1e9, jitter=0.0, reset_after=10.0)
     p = math.exp(-10.0 / 20.0)
     expected = sum(p * (1 - p) ** n * min(2.0**n, rule.max_delay) for n in range(200))
-    assert closed.mean_delay(service(restart=rule), 20.0) == pytest.approx(expected, rel=1e-6)
+    assert closed.mean_delay(service(restart=rule), Assumption(mtbf_s=20.0)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_hang_that_is_noticed_late_lets_the_delay_begin_anew():
+    """As it is reckoned by lives drawn at random; and as the real decisions have it."""
+    assumed = Assumption(mtbf_s=8.0, start_s=0.5, hangs=0.5, detect_low=1.0, detect_high=2.0)
+    chance = random.Random(3)
+    for reset_after in (0.5, 1.5, 8.0):
+        lives = (
+            chance.expovariate(1 / 8.0) + (chance.uniform(1.0, 2.0) if chance.random() < 0.5 else 0.0)
+            for _ in range(50_000)
+        )
+        share = sum(life >= reset_after for life in lives) / 50_000
+        assert closed.begins_anew(reset_after, assumed) == pytest.approx(share, abs=0.01)
+    late = assumed._replace(detect_low=3.0, detect_high=3.0, hangs=1.0)
+    assert closed.begins_anew(8.0, late) == pytest.approx(math.exp(-5 / 8))
+    assert closed.begins_anew(2.0, late) == 1.0
+    rule = Restart(delay=0.5, factor=2.0, max_delay=4.0, jitter=0.2, reset_after=8.0)
+    watched = service(restart=rule, heartbeat=Heartbeat(timeout=2.0))
+    assumed = assume(watched, Given(mtbf_s=8.0, start_s=0.5, hangs=0.5))
+    [web] = expect(config(watched), {"web": assumed}, seconds=YEAR_S, most_events=100_000)["programs"]
+    assert web["formula"] == pytest.approx(web["simulated"]["value"], abs=0.006)
 
 
 # --- assumptions ----------------------------------------------------------------------------------------------------
