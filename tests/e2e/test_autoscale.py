@@ -73,6 +73,7 @@ def test_an_operator_holds_the_number_and_lets_go(hasup):
     os.kill(hasup.status()["supervisor"]["core_pid"], signal.SIGKILL)
     until(lambda: hasup.status()["supervisor"]["core_restarts"] == 1, "a new core")
     assert (scaled(hasup)["held"], scaled(hasup)["replicas"]) == (True, 5)
+    until(lambda: hasup.status()["programs"][0]["load"], "it is told of the load, though nothing moves")
     hasup.run("scale", "web=auto")
     until(lambda: list(hasup.replicas()) == ["web.1"], "as the load needs")
     assert hasup.run("scale", "web=aut", code=2).stderr.startswith("hasup: 'web=aut' is no NAME=N")

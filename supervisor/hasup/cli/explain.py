@@ -39,6 +39,7 @@ class Known(NamedTuple):
     record: records.Record
     path: str | None  # of the evidence
     status: dict[str, Any] | None
+    scaled: dict[str, Any] | None = None  # how its program stands, when that is scaled by its load
 
 
 def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
@@ -50,7 +51,7 @@ def show(config: str | None, names: Sequence[str], as_json: bool) -> int:
         slots = [
             _of_running(status, directory, name) if status else _of_stopped(config, directory, name) for name in names
         ]
-        told = [_choose(directory, found, now) for found in slots]
+        told = [_scaled(status, *_choose(directory, found, now)) for found in slots]
     except Unreadable as error:
         raise Failure(str(error)) from error
     if as_json:
@@ -81,6 +82,13 @@ def _choose(directory: str, slots: Slots, now: float) -> tuple[Known, list[str]]
     everything.sort(key=lambda known: seconds(known.incident.at) if known.incident else 0.0, reverse=True)
     others = [known.name for known in everything[1:] if known.incident is not None]
     return everything[0], others
+
+
+def _scaled(status: dict[str, Any] | None, known: Known, others: list[str]) -> tuple[Known, list[str]]:
+    name = known.name.rpartition(".")[0]
+    programs = status["programs"] if status is not None else ()
+    scaled = next((program.get("autoscale") for program in programs if program["name"] == name), None)
+    return known._replace(scaled=scaled), others
 
 
 def _of_running(status: dict[str, Any], directory: str, name: str) -> Slots:

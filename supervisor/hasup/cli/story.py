@@ -35,6 +35,7 @@ def document(known: Known, others: Sequence[str]) -> dict[str, Any]:
         "next_start_s": status["next_start_s"] if status else None,
         "try": list(_advice(known)),
         "others": list(others),
+        "autoscale": known.scaled,
     }
 
 
@@ -82,6 +83,8 @@ def _lines(known: Known, others: Sequence[str], now: float) -> Iterator[tuple[st
         if sum(incident.often.values()) > 1:
             kinds = ", ".join(f"{result} {count}" for result, count in incident.often.items())
             yield "often", f"{sum(incident.often.values())} times within the last hour ({kinds})"
+    if known.scaled is not None and known.scaled["reason"]:
+        yield "scaled", known.scaled["reason"]
     yield "next", upcoming(known)
     for number, hint in enumerate(list(_advice(known))[:3] if incident else ()):
         yield ("try" if number == 0 else ""), hint

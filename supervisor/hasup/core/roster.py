@@ -172,7 +172,7 @@ class Roster:
 
     def resize(self, name: str, count: int) -> list[str]:
         """Let a program have so many replicas; returns the slots that are new. Surplus ones stay until removed."""
-        if self.programs[name].autoscale is not None and name not in self.own.scale:
+        if self.programs[name].autoscale is not None:
             self.own.scaled[name] = count
             self.remember()
         self.programs[name] = replace(self.programs[name], replicas=count)

@@ -37,11 +37,10 @@ def measured(turn: Turn, event: LoadMeasured) -> None:
     bounds = program.autoscale if program is not None else None
     if program is None or bounds is None:
         return
-    replicas = roster.of(name)
-    steady = name not in roster.own.scale and name not in roster.own.rolling and roster.own.ending is None
-    if not steady or not any(known.wanted for known in replicas):
+    if name in roster.own.scale or name in roster.own.rolling:
         roster.looks.pop(name, None)  # what was seen before says nothing of later
         return
+    replicas = roster.of(name)
     places = Places(program.replicas, sum(not known.wanted or known.state in AT_REST for known in replicas))
     loads = {"cpu": _load(replicas, event.cpu), "connections": _load(replicas, event.connections)}
     before = roster.looks.get(name, Memory())
@@ -60,8 +59,8 @@ def status(roster: Roster, name: str) -> AutoscaleStatus | None:
     bounds = program.autoscale
     if bounds is None:
         return None
-    averages = roster.looks[name].averages if name in roster.looks else {}
-    ready = max(1, sum(known.ready for known in roster.of(name)))
+    ready = sum(known.ready for known in roster.of(name))
+    averages = roster.looks[name].averages if ready and name in roster.looks else {}
     each = {kind: round(average.value / ready, 1) for kind, average in averages.items()}
     return AutoscaleStatus(
         replicas=program.replicas,
@@ -76,7 +75,7 @@ def status(roster: Roster, name: str) -> AutoscaleStatus | None:
 
 def _load(replicas: list[Replica], each: Mapping[str, float]) -> Load:
     """Of those that are ready: what one uses while it starts is not its load."""
-    known = [each[replica.name] for replica in replicas if replica.ready and replica.name in each]
+    known = [each[one.name] for one in replicas if one.ready and one.wanted and one.name in each]
     return Load(sum(known), len(known))
 
 

@@ -236,7 +236,7 @@ class Supervisor:
                 self._stop(turn, slots, f"stopped by {by}")
             case ev.Scale(program, count, by) if not self.stopping:
                 scaling.scale(turn, program, count, by)
-            case ev.LoadMeasured():
+            case ev.LoadMeasured() if not self.stopping:
                 scaling.measured(turn, event)
             case ev.Roll(slots, by, token) if not self.stopping:
                 self._roster.remember_asked(token)

@@ -81,13 +81,22 @@ class Autoscaling:
         return {slot: used for slot, used in percents.items() if used is not None}
 
     def _connections(self, program: Program, slots: Iterable[str]) -> dict[str, int]:
-        """Those open to each; none known unless the dispatcher is well."""
-        slot = f"{program.name}:dispatcher.1"
-        dispatcher, stats = self._supervisor.replicas.get(slot), self._stats.get(slot)
-        if not _by_connections(program) or dispatcher is None or not dispatcher.ready or stats is None:
+        """Those open to each; none known unless whatever forwards them is well."""
+        if not _by_connections(program):
             return {}
-        backends = stats.get("backends", {})
-        return {slot: int(backends[slot]["open"]) for slot in slots if slot in backends}
+        found: dict[str, int] = {}
+        for stats in self._told(f"{program.name}:dispatcher"):
+            backends = stats.get("backends", {})
+            for slot in slots:
+                if slot in backends:
+                    found[slot] = found.get(slot, 0) + int(backends[slot]["open"])
+        return found
+
+    def _told(self, dispatcher: str) -> list[Mapping[str, Any]]:
+        """What each process of a dispatcher said last; nothing, if one of them may be wrong by now."""
+        known = [replica for replica in self._supervisor.replicas.values() if replica.program == dispatcher]
+        well = all(replica.ready and replica.name in self._stats for replica in known)
+        return [self._stats[replica.name] for replica in known] if well else []
 
 
 def _by_cpu(program: Program) -> bool:

@@ -113,6 +113,14 @@ def test_a_replica_that_stood_in_and_is_gone(hang: Place) -> None:
     assert hang.hasup("why", "web.4").out.splitlines() == lines[:-1]
 
 
+def test_why_there_are_so_many(place: Place) -> None:
+    reason = "cpu 82% of a core per replica, over the target of 60%: 2 to 3"
+    scaled = {"replicas": 3, "min": 2, "max": 8, "held": False, "reason": reason}
+    place.answers(status=status(program("web", replica("web.3"), autoscale=scaled)))
+    assert place.hasup("why", "web").out.splitlines()[2] == f"  scaled  {reason}"
+    assert json.loads(place.hasup("why", "web.3", "--json").out)["autoscale"] == scaled
+
+
 def test_several_names(hang: Place) -> None:
     ended = hang.hasup("why", "web.1", "web.3")
     assert ended.out.startswith(

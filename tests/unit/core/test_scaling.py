@@ -4,7 +4,7 @@ from typing import Any
 
 from hasup.model import actions as act
 from hasup.model import events as ev
-from hasup.model.spec import Autoscale, Ready, Reload
+from hasup.model.spec import Autoscale, Dependency, Ready, Reload
 from tests.unit.core.driver import Driver, program
 
 CPU = Autoscale(min=1, max=4, target_cpu=60.0, smoothing=2.0, cooldown=10.0)
@@ -133,6 +133,23 @@ def test_while_hasup_stops_everything_nothing_is_scaled():
     load(driver, 100, 1)
     driver.tell(ev.Shutdown("the end"))
     assert not load(driver, 300, 8)
+
+
+def test_nor_what_others_still_need_while_hasup_stops():
+    driver = Driver(web(), program("api", depends_on={"web": Dependency()})).up()
+    load(driver, 10, 3)
+    driver.tell(ev.Shutdown("the end"))
+    assert driver.states() == {"web.1": "running", "api.1": "stopping"}
+    assert not load(driver, 300, 8, only=("web.1",))
+
+
+def test_what_is_to_stop_once_its_connections_have_ended_is_left_alone():
+    driver = Driver(web(), program("web:dispatcher", internal=True, owner="web")).up()
+    load(driver, 10, 3)
+    driver.tell(ev.Stop(("web.1", "web:dispatcher.1")))
+    assert driver["web.1"].ready
+    assert not load(driver, 300, 8, only=("web.1",))
+    assert set(driver.core.replicas) == {"web.1", "web:dispatcher.1"}
 
 
 def test_one_that_an_operator_stopped_is_made_up_for_and_stays_stopped():
