@@ -2,7 +2,8 @@
 
 They get no new ones; open ones may end by themselves until ``drain_timeout``, then they are reset. A keep-alive
 connection would not end by itself, so one that is at rest is closed gently: nothing on its way in either direction,
-the last byte seen from the backend (or none at all seen), and silence for a moment. Such a connection's backend is
+the last byte seen from the backend (or none at all seen), and silence for a moment. The moment gets shorter while time
+runs out, so that a connection with short pauses ends in one of them and not in a request. Such a connection's backend is
 told that the client sends no more, by half-close, and it is left to the backend to close: so a server that only
 paused in the middle of an answer still ends it. A request that crosses this on its way is not forwarded: it was
 certainly not acted on, and the client sees its connection closed without an answer, as when a server's keep-alive
@@ -12,6 +13,7 @@ time ends.
 from hasup.dispatch.ends import OPEN, Flow
 from hasup.dispatch.proxy import Proxy
 
+LEAST_QUIET_S = 0.005  # silence that is asked for from the middle of the drain timeout on
 LINGER_S = 5.0  # a backend that was told, and does not close, is silent for so long: then it is closed for it
 
 
@@ -52,18 +54,19 @@ class Drain:
             if now - since >= self._timeout:
                 self._proxy.wire.end(flow, reset=True)
             elif flow.stage == OPEN:
-                self._ease(flow, now)
+                self._ease(flow, now, self._quiet * (1.0 - 2.0 * (now - since) / self._timeout))
 
-    def _ease(self, flow: Flow, now: float) -> None:
+    def _ease(self, flow: Flow, now: float, quiet: float) -> None:
         wire = self._proxy.wire
         if flow.drained_at:
             if now - max(flow.drained_at, flow.touched_at) >= LINGER_S:
                 wire.end(flow)
-        elif self._at_rest(flow, now):
+        elif self._at_rest(flow, now, quiet):
             wire.look_again(flow.client)
-            if self._at_rest(flow, now):
+            if self._at_rest(flow, now, quiet):
                 flow.drained_at = now
                 wire.read_no_more(flow.client)
 
-    def _at_rest(self, flow: Flow, now: float) -> bool:
-        return flow.plain and not flow.asked_at and now - (flow.touched_at or flow.accepted_at) >= self._quiet
+    def _at_rest(self, flow: Flow, now: float, quiet: float) -> bool:
+        silent = now - (flow.touched_at or flow.accepted_at)
+        return flow.plain and not flow.asked_at and silent >= max(quiet, LEAST_QUIET_S)
