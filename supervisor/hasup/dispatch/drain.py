@@ -3,11 +3,11 @@
 They get no new ones; open ones may end by themselves until ``drain_timeout``, then they are reset. A keep-alive
 connection would not end by itself, so one that is at rest is closed gently: nothing on its way in either direction,
 the last byte seen from the backend (or none at all seen), and silence for a moment. The moment gets shorter while time
-runs out, so that a connection with short pauses ends in one of them and not in a request. Such a connection's backend is
-told that the client sends no more, by half-close, and it is left to the backend to close: so a server that only
-paused in the middle of an answer still ends it. A request that crosses this on its way is not forwarded: it was
-certainly not acted on, and the client sees its connection closed without an answer, as when a server's keep-alive
-time ends.
+runs out, so that a connection with short pauses ends in one of them and not in a request. Such a connection's
+backend is told that the client sends no more, by half-close, and it is left to the backend to close: so a server
+that only paused in the middle of an answer still ends it. A request that crosses this on its way is not forwarded:
+it was certainly not acted on, and the client sees its connection closed without an answer, as when a server's
+keep-alive time ends.
 """
 
 from hasup.dispatch.ends import OPEN, Flow
