@@ -50,19 +50,18 @@ function done(summary)
 end
 """
 GUNICORN = "python -m gunicorn --no-control-socket --preload --workers 1"
-COMMANDS = {  # the application, how it shares the socket, and how it listens on its port
-    "gunicorn": (WSGI, f"{GUNICORN} app:app", f"{GUNICORN} --bind 127.0.0.1:${{PORT}} app:app"),
-    "uvicorn": (
-        ASGI,
-        "python serve.py",
-        "python -m uvicorn --no-access-log --lifespan off --port ${PORT} app:app",
-    ),
-}
+LOG, NOTIFY = 'log = "(Booting worker|running on)"', "notify = true"
+COMMANDS = {  # the application; by mode, the command and by what it is ready
+    "gunicorn": (WSGI, {"share": (f"{GUNICORN} app:app", LOG),
+                        "proxy": (f"{GUNICORN} --bind 127.0.0.1:${{PORT}} app:app", LOG)}),
+    "uvicorn": (ASGI, {"share": ("python serve.py", NOTIFY),
+                       "proxy": ("python -m uvicorn --no-access-log --lifespan off --port ${PORT} app:app", LOG)}),
+}  # fmt: skip
 CONFIG = """
 [programs.app]
 command = "{command}"
 replicas = 3
-ready.log = "(Booting worker|running on)"
+ready.{ready}
 listen = {{ address = "127.0.0.1:{port}", mode = "{mode}"{more} }}
 {port_option}
 """
@@ -80,11 +79,11 @@ def serve_py() -> str:
     found = re.search(r"^## uvicorn$.*?^```python serve.py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     if found is None:
         raise SystemExit("docs/how-to/servers.md does not show serve.py for uvicorn")
-    return found[1].replace("fd=3", "fd=3, access_log=False, lifespan='off'")
+    return found[1].replace('"app:app"', '"app:app", access_log=False, lifespan="off"')
 
 
 def run(server: str, mode: str, shape: str, options: argparse.Namespace) -> None:
-    app, shared, proxied = COMMANDS[server]
+    app, (command, ready) = COMMANDS[server][0], COMMANDS[server][1][mode]
     with tempfile.TemporaryDirectory() as name:
         folder, port, environ = Path(name), free_port(), dict(os.environ)
         environ |= {
@@ -95,7 +94,8 @@ def run(server: str, mode: str, shape: str, options: argparse.Namespace) -> None
         (folder / "serve.py").write_text(serve_py())
         (folder / "count.lua").write_text(COUNTING)
         text = CONFIG.format(
-            command=shared if mode == "share" else proxied,
+            command=command,
+            ready=ready,
             port=port,
             mode=mode,
             port_option="" if mode == "share" else 'port = "auto"',
