@@ -5,7 +5,8 @@
 Needs wrk and nginx (the backend is an nginx that answers 200 bytes); HAProxy and nginx's stream module are compared
 where they are installed. Backend and load run on the first processor, the proxies on the last. In each round every
 proxy has its turn, so that what else the machine does hits all alike; figures are medians of the rounds, ratios are
-medians of the rounds' own ratios. On a busy machine only the ratios mean anything.
+medians of the rounds' own ratios. On a busy machine only the ratios, and what a request costs in processor time ("µs
+each"), mean anything.
 """
 
 import argparse
@@ -102,8 +103,7 @@ class Peer:
 
     def cpu(self) -> float:
         """Processor seconds so far."""
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.processes()]
-        return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
+        return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in self.processes()) / 1e9
 
     def end(self) -> None:
         if self.process is not None:
@@ -182,25 +182,29 @@ def measure(peer: Peer, shape: str, options: argparse.Namespace) -> dict[str, fl
     transfer = re.search(r"Transfer/sec:\s+([\d.]+)(\w+)", text)
     requests = re.search(r"Requests/sec:\s+([\d.]+)", text)
     tail = re.search(r"99%\s+([\d.]+)(\w+)", text)
-    if not (transfer and requests and tail):
+    count = re.search(r"(\d+) requests in", text)
+    if not (transfer and requests and tail and count):
         raise SystemExit(text)
     errors = re.search(r"Socket errors: (.*)|Non-2xx.*", text)
     if errors:
         print(f"  {peer.name}, {shape}: {errors.group(0)}", file=sys.stderr)
     speed = float(transfer[1]) * UNITS[transfer[2]] if shape == "bulk" else float(requests[1])
-    return {"speed": speed, "p99": float(tail[1]) * TIMES[tail[2]], "cpu": (peer.cpu() - before) / options.seconds}
+    cpu = peer.cpu() - before
+    return {"speed": speed, "p99": float(tail[1]) * TIMES[tail[2]], "cpu": cpu / options.seconds,
+            "cost": cpu / max(1, int(count[1]))}  # fmt: skip
 
 
 def show(results: dict[str, dict[str, list[dict[str, float]]]], peers: list[Peer]) -> None:
     for shape, by_peer in results.items():
         print(f"\n{shape} ({'MB/s' if shape == 'bulk' else 'requests/s'})")
-        print(f"  {'':16}{'median':>10}{'p99 ms':>9}{'CPU':>7}{'/ HAProxy':>11}{'/ direct':>10}")
+        print(f"  {'':16}{'median':>10}{'p99 ms':>9}{'CPU':>7}{'µs each':>9}{'/ HAProxy':>11}{'/ direct':>10}")
         for name, runs in by_peer.items():
             speed = statistics.median(run["speed"] for run in runs) / (1e6 if shape == "bulk" else 1)
             p99 = statistics.median(run["p99"] for run in runs) * 1000
             cpu = statistics.median(run["cpu"] for run in runs)
+            cost = statistics.median(run["cost"] for run in runs) * 1e6
             ratios = [ratio(runs, by_peer.get(other)) for other in ("HAProxy", "direct")]
-            print(f"  {name:16}{speed:10,.0f}{p99:9.2f}{cpu:7.0%}{ratios[0]:>11}{ratios[1]:>10}")
+            print(f"  {name:16}{speed:10,.0f}{p99:9.2f}{cpu:7.0%}{cost:9,.1f}{ratios[0]:>11}{ratios[1]:>10}")
     print("\nmemory, MB: " + ", ".join(f"{peer.name} {peer.memory() / 1e6:.1f}" for peer in peers if peer.process))
 
 
@@ -216,18 +220,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=SHAPES, metavar="SHAPE")
+    parser.add_argument("--only", nargs="*", metavar="PEER", help="only these, such as HAProxy and hasup")
     options = parser.parse_args()
     for tool in ("wrk", "nginx", "taskset"):
         if not shutil.which(tool):
             raise SystemExit(f"{tool} is not installed")
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)  # nginx's worker may be another user
-        with everybody(Path(folder)) as peers:
+        with everybody(Path(folder)) as everyone:
+            peers = [peer for peer in everyone if not options.only or peer.name in options.only]
             results: dict[str, dict[str, list[dict[str, float]]]] = {
-                shape: {peer.name: [] for peer in peers} for shape in SHAPES
+                shape: {peer.name: [] for peer in peers} for shape in options.shapes
             }
             for _ in range(options.rounds):
-                for shape in SHAPES:
+                for shape in options.shapes:
                     for peer in peers:
                         results[shape][peer.name].append(measure(peer, shape, options))
             show(results, peers)

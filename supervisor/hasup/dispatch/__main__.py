@@ -21,6 +21,7 @@ def main() -> int:
         print(f"hasup: the dispatcher cannot start: {error}", file=sys.stderr)
         return 2
     gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
     service.run()
     return 0
 

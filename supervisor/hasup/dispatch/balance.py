@@ -7,6 +7,7 @@ is ready, there is somebody to connect to.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 READY = "ready"
 DEGRADED = "degraded"
@@ -25,12 +26,14 @@ class Backend:
 
     __slots__ = (
         "address", "born", "bytes_in", "bytes_out", "connect_s", "credit", "drain_at", "ejected_until", "ejection_s",
-        "ejections", "failed", "failures", "first_byte_s", "name", "open", "share", "since", "state", "total", "weight",
+        "ejections", "failed", "failures", "first_byte_s", "name", "open", "share", "since", "state", "target", "total",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, name: str, address: str, weight: float = 1, state: str = READY, born: float = 0.0) -> None:
         self.name = name
         self.address = address
+        self.target: Any = None  # the address, as whoever connects to it has parsed it
         self.weight = weight
         self.state = state
         self.born = born

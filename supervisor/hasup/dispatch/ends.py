@@ -11,7 +11,7 @@ CLOSED = 3
 class End:
     """One of the two sockets (non-blocking), and the way of the bytes that come from it."""
 
-    __slots__ = ("done", "fd", "flow", "held", "is_client", "peer", "ready", "shut", "tcp")
+    __slots__ = ("done", "ended", "fd", "flow", "full", "held", "is_client", "peer", "ready", "shut", "tcp")
 
     def __init__(self, fd: int, flow: "Flow", is_client: bool, tcp: bool) -> None:
         self.fd = fd
@@ -20,7 +20,9 @@ class End:
         self.tcp = tcp
         self.peer: End | None = None
         self.held = b""  # read from the peer, and not yet taken by this socket
+        self.full = False  # it took less than it was given: epoll tells when it takes more
         self.ready = False  # there may be something to read
+        self.ended = False  # its end of file has come, behind what is still to be read
         self.done = False  # nothing more is read from it: end of file, or nowhere to put it
         self.shut = False  # nothing more is written to it
 

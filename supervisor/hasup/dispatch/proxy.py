@@ -17,7 +17,7 @@ from hasup.dispatch.ends import CONNECTING, OPEN, WAITING, End, Flow
 from hasup.dispatch.header import VERSIONS, Address
 from hasup.dispatch.limits import Clients
 from hasup.dispatch.settings import Settings
-from hasup.dispatch.upstream import CannotConnect, connect, is_tcp
+from hasup.dispatch.upstream import CannotConnect, Target, connect, parse
 from hasup.dispatch.wire import CHUNK, Wire, reset
 
 _ACCEPTS = 128  # connections a turn
@@ -95,7 +95,6 @@ class Proxy:
                 continue
             self.flows.add(flow)
             self.accepted += 1
-            self.wire.add(flow.client)
             self._place(flow)
 
     def _look_at(self, flow: Flow, address: Address) -> bool:
@@ -171,15 +170,36 @@ class Proxy:
                 flow.tried = ()
                 self._wait(flow)
                 return
+            if not self._hear_early(flow):
+                return
+            said = flow.header + flow.early
             try:
-                fd = connect(backend.address)
+                fd = connect(backend.target or _parsed(backend), speaks=bool(said))
             except CannotConnect as error:
                 self._failed(flow, backend, error.blame)
                 continue
-            self._waiting.pop(flow, None)
+            if self._waiting:
+                self._waiting.pop(flow, None)
             self._start(flow, backend, fd)
-            if self._say_early(flow):
+            if self._say(flow, said):
                 return
+
+    def _hear_early(self, flow: Flow) -> bool:
+        """Read what the client has said already; False when it has gone."""
+        client = flow.client
+        if flow.early:
+            return True
+        try:
+            flow.early = os.read(client.fd, CHUNK)
+        except BlockingIOError:
+            client.ready = False
+        except OSError:
+            self.wire.end(flow, reset=True)
+            return False
+        else:
+            client.done = not flow.early
+            client.ready = len(flow.early) == CHUNK or client.fd in self.wire.ends
+        return True
 
     def _wait(self, flow: Flow) -> None:
         limit = self._settings.queue_limit
@@ -187,42 +207,37 @@ class Proxy:
             self._refuse(flow, "queue")
         else:
             self._waiting[flow] = None
+            self.wire.add(flow.client)
 
     def _start(self, flow: Flow, backend: Backend, fd: int) -> None:
-        flow.upstream = End(fd, flow, False, is_tcp(backend.address))
+        flow.upstream = End(fd, flow, False, backend.target[0] != AF_UNIX)
         flow.upstream.peer, flow.client.peer = flow.client, flow.upstream
         flow.backend = backend
         backend.open += 1
         flow.stage = CONNECTING
         flow.started_at = monotonic()
-        self._connecting.add(flow)
-        self.wire.add(flow.upstream)
 
-    def _say_early(self, flow: Flow) -> bool:
+    def _say(self, flow: Flow, said: bytes) -> bool:
         """On this machine the connect is over by now, as a rule, and what the client said can follow it at once.
 
-        False when the backend turns out to have refused.
+        Sockets are watched only from then on: epoll tells what is there already, and has nothing to tell of what was
+        taken before. False when the backend turns out to have refused.
         """
-        assert flow.upstream is not None
+        upstream, wire = flow.upstream, self.wire
+        assert upstream is not None
         try:
-            flow.early = flow.early or os.read(flow.client.fd, CHUNK)
-            flow.client.done = not flow.early
+            sent = os.write(upstream.fd, said) if said else -1
         except BlockingIOError:
-            pass
-        except OSError:  # the client has gone
-            self.wire.end(flow, reset=True)
-            return True
-        said = flow.header + flow.early
-        if not said:
-            return True
-        try:
-            sent = os.write(flow.upstream.fd, said)
-        except BlockingIOError:
-            return True
+            sent = -1
         except OSError:
             self._abandon(flow)
             return False
-        self._opened(flow, sent)
+        wire.add(upstream, full=sent < 0)  # until the connect is over, epoll tells of the first moment to write
+        wire.add(flow.client)
+        if sent < 0:
+            self._connecting.add(flow)
+        else:
+            self._opened(flow, sent)
         return True
 
     def _opened(self, flow: Flow, sent: int = 0) -> None:
@@ -289,6 +304,12 @@ class Proxy:
             flow.backend.open -= 1
         if not self._accepting and not self._resume_at:
             self._resume()
+
+
+def _parsed(backend: Backend) -> Target:
+    target: Target = parse(backend.address)
+    backend.target = target
+    return target
 
 
 def _moved_at(flow: Flow) -> float:

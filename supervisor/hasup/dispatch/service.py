@@ -52,16 +52,11 @@ class Service:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._notifier.tell("READY=1")
         poll, wire = self._epoll.poll, self._proxy.wire
-        find, serve, handlers = wire.ends.get, wire.serve, self._handlers
+        handlers = self._handlers
         while not self._drain.finished:
             events = poll(0 if wire.busy else max(0.0, self._due - wire.now), _EVENTS)
             wire.now = monotonic()
-            for fd, mask in events:
-                end = find(fd)
-                if end is not None:
-                    serve(end, mask)
-                elif fd in handlers:
-                    handlers[fd]()
+            wire.turn(events, handlers)
             wire.carry_on()
             if wire.now >= self._due or self._proxy.hurried:
                 self._due = self._on_clock(wire.now)

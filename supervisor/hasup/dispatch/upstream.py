@@ -13,6 +13,7 @@ from _socket import (
     SOCK_STREAM,
     SOL_SOCKET,
     TCP_NODELAY,
+    TCP_QUICKACK,
     socket,
 )
 from _struct import unpack
@@ -32,29 +33,28 @@ class CannotConnect(Exception):
         self.blame = number not in _OUR_FAULT and number != errno.EAGAIN
 
 
-def is_tcp(address: str) -> bool:
-    """Whether ``address`` is one of IPv4 or IPv6."""
-    return not address.startswith("unix")
+Target = tuple[int, str | tuple[str, int], int | None]  # family, where, and whose it must be
 
 
-def connect(address: str) -> int:
-    """A new socket that is connected, or on its way, to ``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``; numbers only.
+def connect(target: Target, speaks: bool = False) -> int:
+    """A new socket that is connected to a target, or on its way. Raises CannotConnect.
 
-    ``unix@UID:PATH`` is in a folder of that user's, who could put a link to anybody's socket there: it must be a
-    process of that user that listens. Raises CannotConnect.
+    ``speaks`` says that something is to be sent at once: what ends the handshake can then go with it.
     """
-    family, where = _parse(address)
+    family, where, owner = target
     try:
         opened = socket(family, _KIND, 0)
     except OSError as error:
         raise CannotConnect(error.errno or errno.EMFILE) from None
     try:
+        if family != AF_UNIX:
+            opened.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            if speaks:
+                opened.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 0)
         number = opened.connect_ex(where)
         if number not in _UNDER_WAY:
             raise CannotConnect(number)
-        if family != AF_UNIX:
-            opened.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        elif address.startswith("unix@") and not _is_of(opened, address):
+        if owner is not None and owner != _owner(opened):
             raise CannotConnect(errno.EACCES)
     except OSError as error:  # an address that is none, or a path that is too long
         opened.close()
@@ -65,16 +65,24 @@ def connect(address: str) -> int:
     return opened.detach()
 
 
-def _is_of(connected: socket, address: str) -> bool:
-    """Whether it was the user named in ``unix@UID:PATH`` who began to listen there."""
-    _, uid, _ = unpack("iII", connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))
-    return address[5:].partition(":")[0] == str(uid)
+def parse(address: str) -> Target:
+    """What to connect to for ``HOST:PORT``, ``[V6]:PORT`` or ``unix:PATH``; numbers only.
+
+    ``unix@UID:PATH`` is in a folder of that user's, who could put a link to anybody's socket there: it must be a
+    process of that user that listens. Raises CannotConnect for an address that is none.
+    """
+    try:
+        if address.startswith("unix"):
+            scheme, _, path = address.partition(":")
+            return AF_UNIX, path, int(scheme[5:]) if scheme != "unix" else None
+        host, _, port = address.rpartition(":")
+        if host.startswith("["):
+            return AF_INET6, (host[1:-1], int(port)), None
+        return AF_INET, (host, int(port)), None
+    except ValueError:
+        raise CannotConnect(errno.EINVAL) from None
 
 
-def _parse(address: str) -> tuple[int, str | tuple[str, int]]:
-    if address.startswith("unix"):
-        return AF_UNIX, address.partition(":")[2]
-    host, _, port = address.rpartition(":")
-    if host.startswith("["):
-        return AF_INET6, (host[1:-1], int(port))
-    return AF_INET, (host, int(port))
+def _owner(connected: socket) -> int:
+    """The user who began to listen on the other side."""
+    return int(unpack("iII", connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12))[1])

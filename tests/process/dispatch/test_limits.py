@@ -129,11 +129,7 @@ class Here:
         """What happens then: whatever has come, and what the clock says."""
         self.proxy.wire.now = now
         while events := self.epoll.poll(0.05):
-            for fd, mask in events:
-                if fd in self.proxy.wire.ends:
-                    self.proxy.wire.serve(self.proxy.wire.ends[fd], mask)
-                elif fd == self.front.fileno():
-                    self.proxy.accept()
+            self.proxy.wire.turn(events, {self.front.fileno(): self.proxy.accept})
             self.proxy.wire.carry_on()
         self.proxy.tick()
         self.proxy.wire.carry_on()
