@@ -54,7 +54,19 @@ def _notes(config: "Config") -> list[str]:
         for program in config.programs.values()
         if program.listen and not program.reload.max_unavailable and not beside_itself(program, program.replicas)
     ]
-    return [*reloads, *_without_controllers(config)]
+    return [*reloads, *_never_at_max(config), *_without_controllers(config)]
+
+
+def _never_at_max(config: "Config") -> list[str]:
+    """The programs that are scaled by connections, and take too few of these to ever have ``max`` replicas."""
+    scaled = [(one.name, one.autoscale, one.listen) for one in config.programs.values()]
+    return [
+        f"{name}: no more than listen.max_connections = {listen.max_connections} are taken: too few for "
+        f"{bounds.max} replicas at target_connections = {bounds.target_connections}"
+        for name, bounds, listen in scaled
+        if bounds and listen and not bounds.target_cpu and bounds.target_connections
+        if listen.max_connections <= bounds.target_connections * (bounds.max - 1) * (1 + bounds.tolerance / 100)
+    ]
 
 
 def _without_controllers(config: "Config") -> list[str]:

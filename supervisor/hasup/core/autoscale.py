@@ -16,6 +16,7 @@ from hasup.model.spec import Autoscale
 
 GAP_S = 10.0  # not measured for so long: what was known is out of date
 _ROUNDING = 1e-9
+_LOOKS = 3
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -33,10 +34,16 @@ class Places(msgspec.Struct, frozen=True):
 
 
 class Average(msgspec.Struct, frozen=True):
-    """A moving average of the total load, and since when it has been known without a gap."""
+    """A moving average of the total load, since when it has been known without a gap, and the last looks themselves."""
 
     value: float
     since: float
+    last: tuple[float, ...] = ()
+
+    @property
+    def sustained(self) -> float:
+        """What there is at least: the average, or what all of the last looks saw, which it may still lag behind."""
+        return max(self.value, min(self.last, default=0.0))
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -105,7 +112,8 @@ def _averaged(bounds: Autoscale, memory: Memory, loads: Mapping[str, Load], now:
     averages = {}
     for name, load in loads.items():
         before = memory.averages.get(name, Average(load.total, now))
-        averages[name] = replace(before, value=before.value + weight * (load.total - before.value))
+        value, last = before.value + weight * (load.total - before.value), (*before.last, load.total)[-_LOOKS:]
+        averages[name] = replace(before, value=value, last=last)
     return replace(memory, at=now, averages=averages)
 
 
@@ -115,13 +123,14 @@ def _need(bounds: Autoscale, memory: Memory, places: Places, name: str, load: Lo
     if load is None or average is None or target is None:
         return Need(alive, f"{name} is not known", sure=False)
     tolerance = bounds.tolerance / 100
-    worth = average.value / target  # the load of so many replicas
+    total = average.sustained
+    worth = total / target  # the load of so many replicas
     if worth > alive * (1 + tolerance):
         count = math.ceil(worth - _ROUNDING)
     else:
         unknown = max(0, alive - load.judged)
         count = min(alive, math.ceil(worth / (1 - tolerance) - _ROUNDING) + unknown)
-    each = average.value / load.judged
+    each = total / load.judged
     return Need(count, _in_words(name, each, target), sure=now - average.since >= bounds.smoothing)
 
 

@@ -41,6 +41,19 @@ def test_check(here: Path) -> None:
     assert (code, json.loads(printed)) == (0, found)
 
 
+@pytest.mark.parametrize(("most", "noted"), [(109, True), (111, False)])
+def test_check_notes_that_max_replicas_can_not_be_reached(here: Path, most: int, noted: bool) -> None:
+    (here / "hasup.toml").write_text(
+        f'[programs.web]\ncommand = "x"\nlisten = {{ address = "127.0.0.1:8000", max_connections = {most} }}\n'
+        "replicas = { max = 3, target_connections = 50 }\n"
+    )
+    note = (
+        f"note: web: no more than listen.max_connections = {most} are taken: too few for 3 replicas at"
+        " target_connections = 50\n"
+    )
+    assert (note in run(check)[1]) == noted
+
+
 def test_check_of_what_is_wrong(here: Path) -> None:
     (here / "other.toml").write_text(ONE + "need = 4\n")
     with pytest.raises(ConfigError, match="is more than there are replicas"):

@@ -82,7 +82,7 @@ def test_a_step_is_answered_at_once_and_in_full():
     assert first[0] <= 30 + 3, "within three looks"
     assert plant.count == 4
     assert max(plant.numbers[:30]) == 1
-    assert plant.numbers[30 + 20] == 4, "all of it within twenty"
+    assert plant.numbers[30 + 8] == 4, "all of it within eight: one step waits for the other"
     assert [count for _, count in plant.changes] == sorted({count for _, count in plant.changes}), "and no way back"
 
 
