@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import measure
-from peers import PEERS, ROOT, Missing, Peer
+from peers import PEERS, ROOT, Hasup, Missing, Peer, WatchedHasup
 
 Table = dict[str, dict[str, list[float]]]  # measure -> peer -> values
 
@@ -65,7 +65,7 @@ Deed = Callable[[type[Peer]], dict[str, list[float]]]
 
 
 def _measures(child: str, quick: bool, number: int) -> Iterator[tuple[str, Deed]]:
-    many, some, tries = (20, 10, 4) if quick else (300, 100, 20)
+    most, many, some, tries = (30, 20, 10, 4) if quick else (1000, 300, 100, 20)
 
     def crash(title: str, count: int, age: float) -> tuple[str, Deed]:
         return title, lambda kind: {title: measure.crash(kind, child, count, tries, age, number)}
@@ -77,14 +77,17 @@ def _measures(child: str, quick: bool, number: int) -> Iterator[tuple[str, Deed]
 
         return deed
 
-    def idle(kind: type[Peer]) -> dict[str, list[float]]:
-        spent, memory = measure.idle(kind, child, some, 5.0 if quick else 30.0)
-        return {f"idle CPU a minute, {some} programs (s)": [spent], f"memory, {some} programs (MiB)": [memory]}
+    def idle(count: int) -> Deed:
+        def deed(kind: type[Peer]) -> dict[str, list[float]]:
+            spent, memory = measure.idle(kind, child, count, 5.0 if quick else 20.0)
+            return {f"idle CPU a minute, {count} programs (s)": [spent], f"memory, {count} programs (MiB)": [memory]}
+
+        return deed
 
     def logs(kind: type[Peer]) -> dict[str, list[float]]:
         if not kind.log_of:
             return {}
-        seconds, spent, lost = measure.logs(kind, child, 50_000 if quick else 500_000, 100)
+        seconds, spent, lost = measure.logs(kind, child, 50_000 if quick else 1_000_000, 100)
         return {
             "log lines: writer": [seconds],
             "log lines: supervisor CPU": [spent],
@@ -97,8 +100,25 @@ def _measures(child: str, quick: bool, number: int) -> Iterator[tuple[str, Deed]
     yield f"all {many} killed", lambda kind: {f"all {many} killed": measure.mass(kind, child, many, 1 if quick else 3)}
     yield "1", start_and_stop(1)
     yield str(some), start_and_stop(some)
-    yield str(many), start_and_stop(many)
-    yield "idle", idle
+    yield str(most), start_and_stop(most)
+    for count in (10, many):
+        yield f"idle, {count}", idle(count)
+
+    def watched(kind: type[Peer]) -> dict[str, list[float]]:
+        if kind is not Hasup:
+            return {}
+        spent, _ = measure.idle(WatchedHasup, child, many, 5.0 if quick else 30.0, ("beat",))
+        return {f"the same, {many} watched: a beat a second, sampled every 5 s (s)": [spent]}
+
+    def core_death(kind: type[Peer]) -> dict[str, list[float]]:
+        if kind is not Hasup:
+            return {}
+        return {
+            f"core killed and a child with it, {many} programs": measure.core_death(child, many, 1 if quick else 10)
+        }
+
+    yield "watched", watched
+    yield "core death", core_death
     yield "status", lambda kind: {f"status, {some} programs": measure.status(kind, child, some, 3 if quick else 10)}
     yield "logs", logs
 

@@ -125,9 +125,26 @@ def start_and_stop(kind: type[Peer], child: str, count: int) -> tuple[float, flo
     return started, stopped
 
 
-def idle(kind: type[Peer], child: str, count: int, seconds: float) -> tuple[float, float]:
+def core_death(child: str, count: int, tries: int) -> list[float]:
+    """Seconds from the SIGKILL of hasup's core, and of a child with it, to the child's successor's main()."""
+    with Stage(Hasup, child, count) as stage:
+        stage.wait_for_starts(count)
+        taken = []
+        for slot in stage.slots[:tries]:
+            time.sleep(11.0)  # so long a core has to live that the next one follows it at once
+            root = stage.peer.root() if isinstance(stage.peer, Hasup) else 0
+            [core] = [pid for pid in own_processes(stage.peer, set(stage.pids.values())) if pid != root]
+            killed = time.monotonic()
+            _kill(core)
+            _kill(stage.pids[slot])
+            [(_, _, at)] = stage.wait_for_starts(1)
+            taken.append(at - killed)
+    return taken
+
+
+def idle(kind: type[Peer], child: str, count: int, seconds: float, extra: tuple[str, ...] = ()) -> tuple[float, float]:
     """CPU seconds a minute of the supervisor, and its proportional memory in MiB, with nothing to do."""
-    with Stage(kind, child, count) as stage:
+    with Stage(kind, child, count, extra) as stage:
         stage.wait_for_starts(count)
         time.sleep(3.0)  # the supervisor comes to rest
         own = own_processes(stage.peer, set(stage.pids.values()))

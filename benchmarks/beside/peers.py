@@ -92,10 +92,16 @@ class Peer:
 
 class Hasup(Peer):
     name = "hasup"
+    defaults: ClassVar[str] = ""
     log_of = ".hasup/logs/a.1.log"
 
     def configure(self) -> None:
-        lines = ['[defaults]\nready.after = "0s"\nrestart.delay = "0s"\n', "[supervisor]\nrestart_rate = 100000\n"]
+        lines = [
+            '[defaults]\nready.after = "0s"\nrestart.delay = "0s"\n',
+            "logs = { keep = 10, compress = false }\n",
+            self.defaults,
+            "[supervisor]\nrestart_rate = 100000\n",
+        ]
         lines += [f"[programs.{slot}]\ncommand = {json.dumps(words)}\n" for slot, words in self.commands.items()]
         (self.folder / "hasup.toml").write_text("\n".join(lines))
 
@@ -127,6 +133,12 @@ class Hasup(Peer):
 
     def version(self) -> str:
         return self.run([sys.executable, "-m", "hasup", "--version"]).stdout.split()[-1]
+
+
+class WatchedHasup(Hasup):
+    """Each program beats each second, and its tree is measured every five."""
+
+    defaults = 'heartbeat.timeout = "10s"\nlimits.memory = { above = "1GB", for = "15s" }\n'
 
 
 class Supervisord(Peer):
