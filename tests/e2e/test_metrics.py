@@ -88,6 +88,25 @@ def test_the_load_of_a_dispatcher_and_what_is_counted_of_its_replicas(hasup):
     assert re.search(r"needs 1; \d+ connection", hasup.run("status").stdout)
 
 
+def test_at_a_unix_socket(hasup):
+    hasup.start(f'[supervisor]\nmetrics = "unix:metrics.sock"\n{WEB}')
+    path = hasup.state_dir / "metrics.sock"
+
+    def asked():
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(20)
+            peer.connect(str(path))
+            peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: peer.recv(65536), b"")).decode()
+
+    assert 'hasup_replica_ready{program="web",replica="web.1"} 1.0' in until(asked, "an answer")
+    os.kill(hasup.status()["supervisor"]["core_pid"], signal.SIGKILL)
+    until(lambda: "hasup_core_restarts_total 1.0" in (asked() or ""), "the next core is asked")
+    hasup.run("stop")
+    hasup.start()
+    assert "hasup_core_restarts_total 0.0" in until(asked, "an answer, over what was left of the socket")
+
+
 def test_an_address_that_others_reach_is_a_fault(hasup):
     hasup.write(f'[supervisor]\nmetrics = "0.0.0.0:9464"\n{WEB}')
     assert "expected a port of the loopback" in hasup.run("check", code=2).stderr

@@ -15,7 +15,7 @@ from hasup.cli.options import config_option
     show_default=True,
     help="prometheus: the older text format, for node_exporter's textfile collector.",
 )
-@click.option("--listen", metavar="HOST:PORT", help="Serve them over HTTP until Ctrl-C, instead of printing them.")
+@click.option("--listen", metavar="ADDRESS", help="Serve them at HOST:PORT or unix:PATH until Ctrl-C.")
 @click.option("--state-dir", hidden=True)
 def command(config: str | None, form: str, listen: str | None, state_dir: str | None) -> int:
     """Print measurements for Prometheus and others.

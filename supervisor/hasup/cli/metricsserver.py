@@ -1,6 +1,5 @@
 """Metrics over HTTP: asked of hasup anew for each scrape."""
 
-import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,8 @@ from hasup import client
 from hasup.cli.errors import USAGE, Failure, explain
 from hasup.cli.exposition import text
 from hasup.config.readers import address_parts
+from hasup.model.spec import Listen
+from hasup.runtime.sockets import ListenError, bind
 
 _SLOW_S: Final = 10.0  # whoever is slower is left alone
 _MOST: Final = 16  # scrapes at a time
@@ -58,11 +59,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, directory: str, host: str, port: int) -> None:
+    def __init__(self, directory: str, address: str) -> None:
         self.directory = directory
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._free = threading.BoundedSemaphore(_MOST)
-        super().__init__((host, port), _Handler)
+        super().__init__(("", 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = bind(Listen(address=address, backlog=self.request_queue_size), "")  # relative: paths may be long
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In a thread of its own, when one is free; nobody waits longer than the slowest may take."""
@@ -83,14 +85,17 @@ class _Server(ThreadingHTTPServer):
 def serve(directory: str, address: str) -> int:
     """Answer until Ctrl-C, or TERM."""
     try:
-        host, port = address_parts(address)
-        server = _Server(directory, host, int(port))
+        scheme, port = address_parts(address)
+        if scheme != "unix":
+            int(port)
+        server = _Server(directory, address)
     except ValueError:
-        raise Failure(f"{address!r} is no address; for example 127.0.0.1:9464", USAGE) from None
-    except OSError as error:
-        raise Failure(f"can't listen on {address}: {(error.strerror or str(error)).lower()}") from error
+        raise Failure(f"{address!r} is no address; for example 127.0.0.1:9464, or unix:metrics.sock", USAGE) from None
+    except ListenError as error:
+        raise Failure(str(error)) from error
     with server:
         client.ready()
-        sys.stderr.write(f"hasup: metrics at http://{address}/metrics\n")
+        where = f"the socket {port}" if scheme == "unix" else f"http://{address}/metrics"
+        sys.stderr.write(f"hasup: metrics at {where}\n")
         server.serve_forever()
     return 0

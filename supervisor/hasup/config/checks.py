@@ -54,8 +54,8 @@ def _metrics(address: str | None, node: Node, faults: Faults) -> None:
     from importlib.util import find_spec
 
     host, port = readers.address_parts(address)
-    if not _is_loopback(host) or not port.isdigit():
-        faults.add(node, 'expected a port of the loopback, such as "127.0.0.1:9464"')
+    if host != "unix" and (not _is_loopback(host) or not port.isdigit()):
+        faults.add(node, 'expected a port of the loopback, such as "127.0.0.1:9464", or "unix:PATH"')
     if find_spec("prometheus_client") is None:
         faults.add(node, "needs the package prometheus-client: pip install 'hasup[metrics]'")
 

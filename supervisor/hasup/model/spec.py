@@ -426,7 +426,7 @@ class SupervisorOptions(Table, frozen=True, kw_only=True):
     ] = 1000
     control_group: Annotated[str | None, Option("A group whose members may use the control socket too")] = None
     metrics: Annotated[
-        str | None, Option("Serve metrics for Prometheus at this HOST:PORT, of the loopback only", "address")
+        str | None, Option("Serve metrics at this HOST:PORT of the loopback, or unix:PATH (from state_dir)", "address")
     ] = None
 
 
