@@ -270,7 +270,9 @@ def main() -> int:
         finally:
             hasup.run("stop")
             if options.keep:
-                shutil.copytree(hasup.folder / ".hasup", options.keep, dirs_exist_ok=True)
+                shutil.copytree(
+                    hasup.folder / ".hasup", options.keep, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True
+                )
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ import os
 import signal
 import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.harness import Asking, free_port, get, state_of, until
+from tests.e2e.harness import PATIENCE_S, Asking, free_port, get, state_of, until
 
 
 def web(port: int, mode: str = "proxy") -> str:
@@ -104,6 +105,17 @@ def test_scaling_loses_no_request(hasup):
             client.more()
             assert {answer.split()[0] for answer in client.answers[-10:]} == {f"web.{n + 1}" for n in range(size)}
     assert client.failures == []
+
+
+def test_a_request_that_takes_longer_than_the_drain_timeout_is_answered(hasup):
+    port = free_port()
+    slow = web(port).replace("hasup.demo.web", "hasup.demo.web --slow 2").replace("replicas = 3", "replicas = 2")
+    hasup.start(slow.replace('"proxy"', '"proxy", drain_timeout = "100ms"'))
+    with ThreadPoolExecutor() as clients:
+        answers = [clients.submit(get, f"http://127.0.0.1:{port}/", PATIENCE_S) for _ in range(4)]
+        until(lambda: hasup.status()["programs"][0]["load"]["accepted"] >= 4, "they are with the replicas")
+        hasup.run("scale", "web=1")
+        assert Counter(answer.result().split()[0] for answer in answers) == {"web.1": 2, "web.2": 2}
 
 
 def test_the_dispatcher_stays_while_the_replicas_behind_it_are_restarted_or_signalled(hasup):

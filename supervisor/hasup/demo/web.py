@@ -68,6 +68,9 @@ class Server(http.server.ThreadingHTTPServer):
         if inherited is not None:
             self.socket.close()
             self.socket = inherited
+            self.socket.setblocking(
+                False
+            )  # all wake up for a connection, and who comes late must not wait for the next
 
     def server_bind(self) -> None:
         """Without asking for the name of this machine."""

@@ -1,19 +1,21 @@
 """Lets go of connections whose replica, or whose dispatcher, is to end.
 
-They get no new ones; open ones may end by themselves until ``drain_timeout``, then they are reset. A keep-alive
-connection would not end by itself, so one that is at rest is closed gently: nothing on its way in either direction,
-the last byte seen from the backend (or none at all seen), and silence for a moment. The moment gets shorter while time
-runs out, so that a connection with short pauses ends in one of them and not in a request. Such a connection's
-backend is told that the client sends no more, by half-close, and it is left to the backend to close: so a server
-that only paused in the middle of an answer still ends it. A request that crosses this on its way is not forwarded:
-it was certainly not acted on, and the client sees its connection closed without an answer, as when a server's
-keep-alive time ends.
+They get no new ones; open ones may end by themselves until ``drain_timeout``. When that is over, a replica is told to
+stop with those that it still has, and ends them as it can; a dispatcher that is to stop itself resets them.
+
+A keep-alive connection would not end by itself, so one that is at rest is closed gently: nothing on its way in either
+direction, the last byte seen from the backend (or none at all seen), and silence for a moment. The moment gets shorter
+while time runs out, so that a connection with short pauses ends in one of them and not in a request. Such a
+connection's backend is told that the client sends no more, by half-close, and it is left to the backend to close: so a
+server that only paused in the middle of an answer still ends it. A request that crosses this on its way is not
+forwarded: it was certainly not acted on, and the client sees its connection closed without an answer, as when a
+server's keep-alive time ends.
 """
 
 from hasup.dispatch.ends import OPEN, Flow
 from hasup.dispatch.proxy import Proxy
 
-LEAST_QUIET_S = 0.005  # silence that is asked for from the middle of the drain timeout on
+LEAST_QUIET_S = 0.02  # silence that is asked for from the middle of the drain timeout on
 LINGER_S = 5.0  # a backend that was told, and does not close, is silent for so long: then it is closed for it
 
 
@@ -22,7 +24,7 @@ class Drain:
 
     def __init__(self, proxy: Proxy, timeout: float, quiet: float) -> None:
         self._proxy = proxy
-        self._timeout = timeout
+        self._timeout = max(timeout, 0.001)
         self._quiet = quiet
         self._stopped_at: float | None = None
 
@@ -51,10 +53,11 @@ class Drain:
                 since = flow.backend.drain_at
             if since is None:
                 continue
-            if now - since >= self._timeout:
+            elapsed = now - since
+            if self._stopped_at is not None and elapsed >= self._timeout:
                 self._proxy.wire.end(flow, reset=True)
             elif flow.stage == OPEN:
-                self._ease(flow, now, self._quiet * (1.0 - 2.0 * (now - since) / self._timeout))
+                self._ease(flow, now, self._quiet * (1.0 - 2.0 * elapsed / self._timeout))
 
     def _ease(self, flow: Flow, now: float, quiet: float) -> None:
         wire = self._proxy.wire

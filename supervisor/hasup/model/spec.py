@@ -204,7 +204,8 @@ class Listen(Table, frozen=True, kw_only=True):
         tuple[int, ...], Option("Weight of each slot for round-robin; default: all alike", minimum=0, maximum=1000)
     ] = ()
     drain_timeout: Annotated[
-        float, Option("Open connections may take this long to end when a replica is stopped", "duration", minimum=0)
+        float,
+        Option("Open connections may take this long to end before a replica is told to stop", "duration", minimum=0),
     ] = 30.0
     queue_timeout: Annotated[
         float, Option("With no replica ready, a connection waits this long before it is refused", "duration", minimum=0)

@@ -160,7 +160,7 @@ def test_drain_timeout_ends_the_rest(dispatcher):
             conversation, _ = back.accept()
             with conversation:
                 assert conversation.recv(1) == b"x"
-                web.table(row | {"state": "draining"})
+                web.process.send_signal(signal.SIGTERM)
                 with pytest.raises(ConnectionResetError):
                     client.recv(1)
 

@@ -27,15 +27,17 @@ class Wire:
         self.did.append("cut" if reset else "closed")
 
 
-def step(now: float, *, silent_for: float, asked: bool = False) -> list[str]:
-    """What is done at ``now`` with a connection whose replica is drained since 0."""
+def step(now: float, *, silent_for: float, asked: bool = False, itself: bool = False) -> list[str]:
+    """What is done at ``now`` with a connection whose replica is drained since 0, or whose dispatcher is to stop."""
     flow = Flow(7, True, 0.0)
-    flow.backend = SimpleNamespace(drain_at=0.0, open=1)
+    flow.backend = SimpleNamespace(drain_at=None if itself else 0.0, open=1)
     flow.stage, flow.plain, flow.touched_at = OPEN, True, now - silent_for
     flow.asked_at = now if asked else 0.0
     wire = Wire()
-    proxy = SimpleNamespace(flows=[flow], wire=wire)
-    Drain(proxy, TIMEOUT_S, QUIET_S).step(now)
+    drain = Drain(SimpleNamespace(flows=[flow], wire=wire, stop=lambda: None), TIMEOUT_S, QUIET_S)
+    if itself:
+        drain.stop(0.001)
+    drain.step(now)
     return wire.did
 
 
@@ -46,16 +48,20 @@ def step(now: float, *, silent_for: float, asked: bool = False) -> list[str]:
         (0.1, 1.1, ["gently"]),
         (2.5, 0.4, []),
         (2.5, 0.6, ["gently"]),
-        (5.0, 0.02, ["gently"]),
-        (9.9, 0.02, ["gently"]),
+        (5.0, 0.03, ["gently"]),
+        (9.9, 0.03, ["gently"]),
         (9.9, 0.001, []),
-        (10.0, 0.001, ["cut"]),
     ],
 )
 def test_less_and_less_silence_is_asked_for(now, silent_for, done):
     assert step(now, silent_for=silent_for) == done
 
 
-def test_an_open_question_is_waited_for_to_the_end():
+def test_an_open_question_is_not_cut_but_left_to_the_replica():
     assert step(9.9, silent_for=5.0, asked=True) == []
-    assert step(10.0, silent_for=5.0, asked=True) == ["cut"]
+    assert step(11.0, silent_for=5.0, asked=True) == []
+
+
+def test_a_dispatcher_that_is_to_stop_cuts_what_is_left():
+    assert step(9.9, silent_for=5.0, asked=True, itself=True) == []
+    assert step(10.1, silent_for=5.0, asked=True, itself=True) == ["cut"]
