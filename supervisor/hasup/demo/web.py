@@ -18,6 +18,7 @@ from typing import Any
 import hasup
 
 _FINISH_S = 5.0
+_ARRIVE_S = 0.25  # the request of a connection that has just been accepted is here by then
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,6 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     slow = 0.0
     hung = threading.Event()
+    stopping = threading.Event()
 
     def do_GET(self) -> None:
         """One request."""
@@ -41,6 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
+        self.close_connection = self.close_connection or self.stopping.is_set()
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -68,9 +71,7 @@ class Server(http.server.ThreadingHTTPServer):
         if inherited is not None:
             self.socket.close()
             self.socket = inherited
-            self.socket.setblocking(
-                False
-            )  # all wake up for a connection, and who comes late must not wait for the next
+            self.socket.setblocking(False)  # all wake up for a connection: who is late must not wait for another
 
     def server_bind(self) -> None:
         """Without asking for the name of this machine."""
@@ -90,8 +91,10 @@ class Server(http.server.ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def finish(self) -> None:
-        """Answer what was asked, read no further request, and wait until all connections are closed."""
+        """Answer what was asked, saying that it is the last answer, and wait until all connections are closed."""
+        Handler.stopping.set()
         with self._changed:
+            self._changed.wait_for(lambda: not self._open, _ARRIVE_S)
             for connection in self._open:
                 with contextlib.suppress(OSError):  # its client has gone
                     connection.shutdown(socket.SHUT_RD)
