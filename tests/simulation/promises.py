@@ -137,7 +137,7 @@ class Promises:
             if r.deadline is not None:
                 check(r.admitted or r.deadline == r.run_due, f"P3: {name} waits for no time that is known")
             elif not self.world.core.stopping:
-                check(self._unmet(self._target(r)), f"P3: {name} waits for nothing")
+                check(self._unmet(self._target(r)) or self._ending_with(r), f"P3: {name} waits for nothing")
         else:
             check(r.deadline is not None or r.clearing or r.hook, f"P3: {name} is {r.state}, with no timer")
         if r.hook is not None:
@@ -154,6 +154,14 @@ class Promises:
 
     def _unmet(self, program: Program) -> list[str]:
         return [name for name, needed in program.depends_on.items() if not self._met(name, needed)]
+
+    def _ending_with(self, r: Replica) -> list[str]:
+        """Those of its group that are restarted together, and have not ended."""
+        group = self.world.config.groups.get("g")
+        if group is None or group.strategy == "one-for-one" or r.program not in group.programs:
+            return []
+        known = self.world.core.replicas.values()
+        return [o.name for o in known if o.along == "g" and o.state is State.STOPPING and o.name != r.name]
 
     def _met(self, name: str, needed: Dependency) -> bool:
         core = self.world.core
@@ -348,13 +356,16 @@ class Promises:
             check(known is None or known.state not in BEFORE_REST, f"{event.slot} is over its limit, and goes on")
 
     def _groups(self, before: dict[str, Replica], changed: Iterable[Replica], actions: list[act.Action]) -> None:
-        """A failure takes along those of its group that run."""
+        """A failure takes along those of its group that run, and none starts before all of these have ended."""
         core = self.world.core
         group = self.world.config.groups.get("g")
         if group is None or core.stopping or group.strategy == "one-for-one":
             return
         for known in changed:
             old = before.get(known.name)
+            if old is not None and known.generation > old.generation:
+                still = [name for name in self._ending_with(known) if before.get(name) == core.replicas[name]]
+                check(not still, f"{known.name} starts, and {still} of its group have not ended")
             if old is None or known.state is not State.BACKOFF or known.restarts == old.restarts or old.then_start:
                 continue
             if known.program not in group.programs or core.stands_in(known.name):

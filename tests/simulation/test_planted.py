@@ -123,6 +123,10 @@ def dependencies_do_not_matter(patch):
     patch.setattr(Plan, "may_stop", lambda self, program, at_rest: True)
 
 
+def groups_start_one_by_one(patch):
+    patch.setattr(Roster, "together", lambda self, known: None)
+
+
 def the_rate_is_ignored(patch):
     patch.setattr(Rate, "turn", lambda self, now: now)
 
@@ -370,7 +374,8 @@ PLANTED = [
     failed_spawns_are_forgotten, dependants_are_never_looked_at, dependencies_do_not_matter, the_rate_is_ignored,
     the_turn_never_comes, a_new_core_forgets_the_wish, a_new_core_forgets_the_timers, a_change_is_not_saved,
     the_exit_code_is_lost, hasup_ends_too_early, no_reason, a_change_is_not_told, no_heartbeat_is_awaited,
-    no_grace_after_a_stall, groups_take_nobody_along, surplus_stays, a_deadline_that_moved_to_earlier_is_missed,
+    no_grace_after_a_stall, groups_take_nobody_along,
+    groups_start_one_by_one, surplus_stays, a_deadline_that_moved_to_earlier_is_missed,
     limits_are_not_looked_at, a_hang_is_not_ended, stops_are_not_obeyed_after_a_hang, events_are_lost,
     hooks_gate_nothing, hooks_that_fail_are_taken_for_success, old_hooks_are_believed, hooks_have_no_timer,
     a_stop_leaves_the_hook_alone, nobody_recovers, too_many_are_replaced_at_once,

@@ -104,8 +104,10 @@ def _group_failed(turn: Turn, group: Group, slot: str, name: str) -> None:
         return
     if too_many:
         turn.step(slot, wishes.slow_down)
+    if group.strategy != "one-for-one":
+        turn.step(slot, lambda step: step.set(along=group.name))
     for other in groups.taken_along(group, name):
-        _restart_all(turn, other, f"restarted with {slot} ({group.strategy} of {group.name})")
+        _restart_all(turn, other, f"restarted with {slot} ({group.strategy} of {group.name})", group.name)
 
 
 def _give_up(turn: Turn, group: Group, why: str) -> None:
@@ -116,9 +118,9 @@ def _give_up(turn: Turn, group: Group, why: str) -> None:
         turn.step(slot, lambda step: wishes.give_up(step, why))
 
 
-def _restart_all(turn: Turn, name: str, why: str) -> None:
+def _restart_all(turn: Turn, name: str, why: str, along: str | None = None) -> None:
     for slot in _alive(turn, name):
-        turn.step(slot, lambda step: wishes.restart_now(step, why))
+        turn.step(slot, lambda step: wishes.restart_now(step, why, along=along))
 
 
 def _alive(turn: Turn, name: str) -> Iterable[str]:

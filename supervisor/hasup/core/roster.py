@@ -1,6 +1,7 @@
 """All replicas and what is counted about them, so that no event costs a walk over everything."""
 
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 import msgspec
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from hasup.core.rate import Queue, Rate
 from hasup.core.restore import decode
 from hasup.core.rolling import Rolling, for_standing_in, other
 from hasup.core.step import Calendar
-from hasup.model.spec import Config, Program
+from hasup.model.spec import Config, Group, Program
 from hasup.model.state import AT_REST, Replica, State
 
 _FORWARDS = frozenset({State.RUNNING, State.STOPPING})
@@ -50,6 +51,7 @@ class Roster:
         self._slots: dict[str, dict[str, None]] = {}
         self._busy: dict[str, int] = {}  # program -> replicas that are not at rest
         self._waiting: dict[str, int] = {}  # program -> replicas that wait for others
+        self._along: dict[tuple[str, State], int] = {}  # group -> replicas that are restarted with it, by state
         self._dirty: dict[str, None] = {"": None}  # an ordered set, as is the next: the same history, the same frames
         self._forgotten: dict[str, None] = {}
         self.rate = Rate(config.supervisor.restart_rate)
@@ -64,6 +66,7 @@ class Roster:
         self.programs = dict(programs)
         self.rate.change(config.supervisor.restart_rate)
         self.plan = Plan(self.programs, self.of)
+        self._bound = {name: [g for g in _bound(config) if name in g.programs] for name in programs}
         self.servers: dict[str, list[str]] = {}  # program -> hasup's own programs that serve it
         for program in self.programs.values():
             if program.owner is not None:
@@ -145,6 +148,18 @@ class Roster:
             return held
         return program.replicas if program.autoscale is None else program.autoscale.bounded(current)
 
+    def together(self, known: Replica) -> str | None:
+        """What else of its groups a replica has to wait for, in words; None when it may start.
+
+        No old one lives beside a new one, and the last one to end does not start before those that come first.
+        """
+        for group in self._bound.get(known.program, ()):
+            ends = known.along == group.name and known.state is State.STOPPING
+            ending = self._along.get((group.name, State.STOPPING), 0) - ends
+            if ending or (ends and self._along.get((group.name, State.WAITING))):
+                return f"waits for those of {group.name} to end that are restarted with it"
+        return None
+
     # --- changes ----------------------------------------------------------------------------------------------------
     def put(self, after: Replica) -> None:
         """A replica changed, or is new."""
@@ -169,6 +184,12 @@ class Roster:
         self._busy[program] = self._busy.get(program, 0) + _is_busy(after) - _is_busy(before)
         self._waiting[program] = self._waiting.get(program, 0) + _waits(after) - _waits(before)
         self.unsettled += _is_unsettled(after) - _is_unsettled(before)
+        for known, change in ((before, -1), (after, 1)):
+            if known is not None and known.along is not None:
+                key = (known.along, known.state)
+                self._along[key] = self._along.get(key, 0) + change
+        if _ends_along(before) and not _ends_along(after) and before.along in self.config.groups:
+            self.wake.update(dict.fromkeys(self.config.groups[before.along].programs))  # they start in this order
 
     def resize(self, name: str, count: int) -> list[str]:
         """Let a program have so many replicas; returns the slots that are new. Surplus ones stay until removed."""
@@ -235,6 +256,11 @@ class Roster:
                     self.rate.taken(known.deadline)
 
 
+def _bound(config: Config) -> list[Group]:
+    """The groups of which a failure takes others along."""
+    return [group for group in config.groups.values() if group.strategy != "one-for-one"]
+
+
 def earliest(known: Replica | None) -> float | None:
     """When a replica must be looked at next."""
     if known is None:
@@ -254,6 +280,11 @@ def _matters_to_others(before: Replica, after: Replica) -> bool:
         or before.pid != after.pid
         or before.tree_empty != after.tree_empty
     )
+
+
+def _ends_along(known: Replica | None) -> TypeGuard[Replica]:
+    """Whether others of a group, which are restarted with it, wait for its end."""
+    return known is not None and known.along is not None and known.state is State.STOPPING
 
 
 def _is_busy(known: Replica | None) -> bool:

@@ -10,7 +10,7 @@ from hasup.core import hooks
 from hasup.core.transitions import MOVES
 from hasup.model.actions import Action, Changed, ClearTree, EndHook, RunHook, Spawn
 from hasup.model.spec import Program
-from hasup.model.state import Replica, Result, State
+from hasup.model.state import AT_REST, Replica, Result, State
 
 
 class Calendar(Protocol):
@@ -96,6 +96,8 @@ class Step:
             changes.setdefault("heartbeat_due", None)
             changes.setdefault("extend_until", None)
             changes.setdefault("degraded", False)
+        if state in AT_REST:
+            changes.setdefault("along", None)
         if state in (State.STOPPED, State.COMPLETED):
             changes.setdefault("recover", False)
         if state is State.STOPPED:
@@ -168,6 +170,7 @@ class Step:
             failing=None,
             failing_detail="",
             then_start=False,
+            along=None,
             admitted=False,
             probe_failures=0,
             probe_successes=0,

@@ -35,7 +35,7 @@ class Turn:
             roster.spec(before, of_next=True),
             self.now,
             chance=lambda: jitter(roster.seed, slot, before.generation),
-            blocked=lambda: roster.plan.blocked(roster.programs[before.program]),
+            blocked=lambda: roster.plan.blocked(roster.programs[before.program]) or roster.together(before),
             ending=roster.own.ending is not None,
             calendar=roster.calendar,
             offset=roster.offset,

@@ -78,15 +78,20 @@ def _stop_after(step: Step, why: str) -> None:
         step.tell("draining", why)
 
 
-def restart_now(step: Step, why: str, result: Result = Result.OPERATOR, *, gently: bool = False) -> None:
-    """Stop and start at once; what does not run is started. ``result`` is what the run is said to have ended by."""
+def restart_now(
+    step: Step, why: str, result: Result = Result.OPERATOR, *, gently: bool = False, along: str | None = None
+) -> None:
+    """Stop and start at once; what does not run is started. ``result`` is what the run is said to have ended by.
+
+    ``along``: with this group, once all of it that is restarted has ended.
+    """
     replica = step.replica
     if step.ending:
         return
     if replica.state in (_S.STARTING, _S.RUNNING):
         step.set(wanted=True, settled=False, **restarted(replica, result))
         ask_to_end(step, why, result, why, gently=gently)
-        step.set(then_start=True)
+        step.set(then_start=True, along=along)
         step.restarted = True
     elif replica.state in (_S.STOPPING, _S.ABORTING):
         step.set(wanted=True, settled=False, then_start=True)

@@ -99,6 +99,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
     degraded: bool = False  # slow
     over_since: dict[str, float] = {}  # limit -> over it since; hasup.core.limits.FIRED once it fired
     then_start: bool = False  # stopping for a restart: start again when the tree is empty
+    along: str | None = None  # the group with which it is restarted: it starts when all of these have ended
     draining: bool = False  # stopping, but not told yet: it gets no new connections, and those it has may end
     admitted: bool = False  # it has had its turn under restart_rate, which comes at the deadline
     hook: str | None = None  # the hook that runs before its start; while it is being ended, too
