@@ -53,6 +53,22 @@ def test_a_policy_changes_without_a_restart(hasup):
     hasup.wait("changed.1", "the new policy holds", lambda r: r["state"] == "failed")
 
 
+def test_limits_and_probes_change_without_a_restart(hasup):
+    hasup.start(BASE)
+    pid = hasup.replica("keep.1")["pid"]
+    added = '[programs.keep]\nlimits.processes = { above = 1, action = "warn" }\nlimits.age = "1s"\n'
+    hasup.write(BASE.replace("[programs.keep]\n", added))
+    hasup.run("reload")
+    hasup.wait("keep.1", "the new limit holds for what runs", lambda r: r["pid"] not in (pid, None))
+    assert hasup.replica("keep.1")["last"]["result"] == "age"
+    probed = BASE.replace(
+        "[programs.changed]\n", '[programs.changed]\nhealth = { exec = "false", interval = "50ms" }\n'
+    )
+    hasup.write(probed)
+    hasup.run("reload")
+    hasup.wait("changed.1", "so does the new probe", lambda r: r["last"] and r["last"]["result"] == "health")
+
+
 def test_a_broken_file_changes_nothing(hasup):
     hasup.start(BASE)
     before = hasup.replicas()

@@ -321,6 +321,7 @@ class Core:
         self._close_sockets(before)
         for action in actions:
             self.effects.perform(action)
+        self._changed(list(self.supervisor.replicas))  # probes and limits hold from now on, also for what runs
         self.systemd.reloaded()
         return found
 

@@ -76,14 +76,14 @@ class Watching:
         self._output = output
         self._files = files
         self._trail = trail
-        self._seen: dict[str, tuple[int, State, int | None]] = {}
+        self._seen: dict[str, tuple[object, ...]] = {}
 
     def update(
         self, replica: Replica, program: Program, cgroup: str | None, environment: Callable[[], dict[str, str]]
     ) -> None:
         """Bring the readers in line; ``environment`` is the replica's, asked for only when a probe needs it."""
         state = replica.state if replica.pid is not None else State.STOPPED
-        now = (replica.generation, state, replica.pid)
+        now = (replica.generation, state, replica.pid, program.ready, program.health, program.limits)
         before = self._seen.get(replica.name)
         if before == now:
             return
