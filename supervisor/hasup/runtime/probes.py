@@ -1,6 +1,7 @@
 """Readiness and health probes on the loop. No two of a replica overlap, and none blocks anything."""
 
 import errno
+import functools
 import os
 import select
 import socket
@@ -100,25 +101,29 @@ class _Probe:
             self._run(probe.exec, self._slot, self._timeout, self._command_ended)
             return
         try:
-            self._attempt = self._http() if probe.http is not None else self._tcp()
+            self._attempt = self._connection()
         except ValueError as error:
             self._finish(str(error))
         else:
             self._attempt.start()
 
-    def _http(self) -> "_Connection":
-        probe = self._probe
-        goal = http.target(probe.http or "")
+    @functools.cached_property
+    def _goal(self) -> tuple[str, int | None, bytes]:
+        """Host or path, port, and what is asked there: the same each time."""
+        if self._probe.http is None:
+            return (*_address(self._probe.tcp or ""), b"")
+        goal = http.target(self._probe.http)
+        return goal.host, goal.port, self._greeting + http.request(goal, self._probe.headers)
+
+    def _connection(self) -> "_Connection":
+        probe, (host, port, request) = self._probe, self._goal
+        if not request:
+            return _Connection(self._loop, self._names, host, port, self._timeout, self._finish)
         answer = http.Answer(wants_body=probe.body is not None)
         return _Connection(
-            self._loop, self._names, goal.host, goal.port, self._timeout, self._finish,
-            self._greeting + http.request(goal, probe.headers),
+            self._loop, self._names, host, port, self._timeout, self._finish, request,
             lambda: answer.verdict(probe.status, probe.body), answer.feed,
         )  # fmt: skip
-
-    def _tcp(self) -> "_Connection":
-        host, port = _address(self._probe.tcp or "")
-        return _Connection(self._loop, self._names, host, port, self._timeout, self._finish)
 
     def _command_ended(self, code: int | None, output: str) -> None:
         last = output.splitlines()[-1:] if output else []
