@@ -111,6 +111,7 @@ def main() -> int:
     gc.collect()
     gc.freeze()  # what is here now stays: no collection after a fork copies its pages
     guardian.loop.run()
+    guardian.cgroups.leave()
     return guardian.ending.code if guardian.ending.code is not None else 1
 
 

@@ -45,7 +45,7 @@ class Cgroups:
     """Makes and removes the folders of one instance; ``folder`` is None where none can be made."""
 
     def __init__(self, instance: str, wanted: bool) -> None:
-        parent = own_folder() if wanted else None
+        self._parent = parent = own_folder() if wanted else None
         self.folder = instance_folder(parent, instance) if parent else None
         if self.folder is None or not _make(self.folder):
             self.folder = None
@@ -72,6 +72,15 @@ class Cgroups:
         """Give all back."""
         if self.folder is not None:
             remove_tree(self.folder)
+
+    def leave(self) -> None:
+        """As the last one, undo having moved aside: whoever comes after finds the folder as it was."""
+        leaf = f"{self._parent}{_LEAF}"
+        if _words(leaf + "/cgroup.procs") == {str(os.getpid())}:
+            for controller in _CONTROLLERS:
+                _write(f"{self._parent}/cgroup.subtree_control", f"-{controller}")
+            _write(f"{self._parent}/cgroup.procs", "0")
+            _remove(leaf)
 
 
 def bound(folder: str | None, files: dict[str, str]) -> list[str]:

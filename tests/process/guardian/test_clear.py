@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.process.guardian.harness import SOURCE, Bench, lives, pids_in, state_of, wait_until
+from tests.process.guardian.harness import SOURCE, Bench, can_make_cgroups, lives, pids_in, state_of, wait_until
 
 FOREVER = ["sleep", "1000"]
 
@@ -283,6 +284,32 @@ def test_cgroup_folders_come_and_go(either: Bench) -> None:
     either.core.send({"op": "exit", "code": 0})
     assert either.process.wait(30) == 0
     assert not os.path.exists(os.path.dirname(folder))
+
+
+def test_bounds_that_cannot_be_set_are_named_also_to_the_next_core(either: Bench) -> None:
+    either.core.send(either.order("web.1", ["sleep", "1000"], bounds={"no.such": "1"}))
+    assert either.core.wait("spawned")["unbound"] == ["no.such"]
+    os.kill(either.core.pid, signal.SIGKILL)
+    _, slots = either.next_core()
+    assert slots["web.1"]["unbound"] == ["no.such"]
+    either.core.send({"op": "clear", "slot": "web.1", "generation": 1, "grace_s": 0.0})
+    either.core.wait("emptied")
+    either.spawn("web.1", ["sleep", "1000"], 2)
+    assert either.core.events[-1]["unbound"] == []
+
+
+def test_a_slot_finds_nothing_of_what_its_last_run_made_of_its_cgroup(start: Callable[..., Bench]) -> None:
+    if not can_make_cgroups():
+        pytest.skip("no cgroup v2 folder may be made here")
+    bench = start(cgroup=True)
+    bench.core.send(bench.order("web.1", ["sleep", "1000"]))
+    folder = Path(bench.core.wait("spawned")["cgroup"])
+    (folder / "below").mkdir()
+    bench.core.send({"op": "clear", "slot": "web.1", "generation": 1, "grace_s": 0.0})
+    bench.core.wait("emptied")
+    bench.spawn("web.1", ["sleep", "1000"], 2)
+    assert folder.is_dir()
+    assert not (folder / "below").exists()
 
 
 def test_a_child_that_may_not_enter_its_cgroup_is_known_to_be_outside(tmp_path: Path) -> None:
