@@ -60,7 +60,8 @@ class Cgroups:
         if self.folder is None:
             return None
         path = f"{self.folder}/{safe_name(slot)}"
-        remove_tree(path)  # with its bounds, and what its last run made of it and below it
+        if os.path.exists(path):
+            remove_tree(path)  # with its bounds, and what its last run made of it and below it
         return path if _make(path) else None
 
     def remove(self, slot: str) -> None:

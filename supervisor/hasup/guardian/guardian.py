@@ -262,6 +262,8 @@ class Guardian:
             self._tell("exited", slot, **(slot.exit or {}))
         if slot.clearing is not None:
             slot.clearing.look()
+        if slot.empty:
+            self.cgroups.remove(slot.name)  # the next run's is a new one; now, while the core decides
 
     def _signal(self, order: Message) -> None:
         slot = self.slots.get(order["slot"])
