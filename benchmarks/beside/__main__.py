@@ -2,7 +2,7 @@
 
 What is installed is measured: supervisord and circus (pip), runit, s6 and daemontools (apt), pm2 (npm). The peers are
 taken in turn within each round, so that a busy minute of the machine falls on all of them. Prints a table; ``--write``
-puts it into docs/benchmarks.md.
+puts it into docs/benchmarks.md. Needs a C compiler.
 """
 
 import argparse
@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1]))
 
 import measure
-from peers import PEERS, ROOT, Hasup, Missing, Peer, WatchedHasup
+from page import put
+from peers import PEERS, Hasup, Missing, Peer, WatchedHasup
 
 Table = dict[str, dict[str, list[float]]]  # measure -> peer -> values
 
@@ -45,7 +47,7 @@ def main() -> None:
     text = _text(table, kinds, options.rounds)
     print(text)
     if options.write:
-        (ROOT / "docs" / "benchmarks.md").write_text(text)
+        put("beside", text)
 
 
 def _installed(only: str, child: str) -> Iterator[type[Peer]]:
@@ -136,12 +138,10 @@ def _take(table: Table, title: str, kind: type[Peer], deed: Deed) -> None:
 def _text(table: Table, kinds: list[type[Peer]], rounds: int) -> str:
     names = [kind.name for kind in kinds]
     lines = [
-        "# Beside the peers", "",
         f"Measured on {datetime.date.today():%Y-%m-%d} on a machine with {os.cpu_count()} cores, Linux "
         f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {rounds} rounds, the peers in turn "
         "within each. Milliseconds unless it says otherwise: median / 99th percentile where there are ten values or "
         "more, else median (lowest to highest). A dash: it has no such thing, or did not get there.", "",
-        "To repeat it: `python benchmarks/beside --write` (with the peers on the PATH; a C compiler).", "",
         f"| measure | {' | '.join(names)} |", f"|---|{'---|' * len(names)}",
     ]  # fmt: skip
     for title, row in table.items():
