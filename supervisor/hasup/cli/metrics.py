@@ -20,8 +20,8 @@ from hasup.cli.options import config_option
 def command(config: str | None, form: str, listen: str | None, state_dir: str | None) -> int:
     """Print measurements for Prometheus and others.
 
-    States, restarts by result, processor time and memory of each replica, as hasup has them now. Needs the package
-    prometheus-client: pip install 'hasup[metrics]'.
+    States and the time in them, restarts by cause, processor time, memory and connections of each replica, as hasup
+    has them now. Needs the package prometheus-client: pip install 'hasup[metrics]'.
     """
     import os
 
