@@ -173,4 +173,6 @@ def _fewer(bounds: Autoscale, memory: Memory, count: int, most: Need, now: float
     if lowest >= count or now - max(memory.since, memory.changed) < bounds.cooldown:
         return memory, None
     lasting = f" for {bounds.cooldown:g} s" if bounds.cooldown else ""
+    if lowest > memory.recent[-1][1]:  # it has wanted fewer since
+        lasting = f"; {lowest} were needed within the last {bounds.cooldown:g} s"
     return replace(memory, changed=now, short=False), Decision(lowest, f"{most.what}{lasting}: {count} to {lowest}")

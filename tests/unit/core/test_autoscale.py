@@ -92,6 +92,10 @@ def test_a_step_down_is_followed_after_the_cooldown_in_one_or_two_steps():
     assert len(plant.changes) <= 2
     assert plant.changes[0][0] >= 100 + 60
     assert plant.changes[-1][0] <= 100 + 2 * 60 + 5
+    assert plant.reasons == [
+        "cpu 16% of a core per replica, under the target of 60%; 5 were needed within the last 60 s: 6 to 5",
+        "cpu 19% of a core per replica, under the target of 60% for 60 s: 5 to 2",
+    ]
 
 
 def test_a_ramp_is_followed_without_a_turn():
