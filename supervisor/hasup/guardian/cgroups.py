@@ -132,6 +132,15 @@ def kill(folder: str) -> bool:
     return True
 
 
+def processor_s(folder: str) -> float | None:
+    """Processor time of all that ever ran in a folder, in seconds; None where the kernel does not tell."""
+    try:
+        with open(folder + "/cpu.stat", encoding="ascii") as file:
+            return next((int(line.split()[1]) / 1e6 for line in file if line.startswith("usage_usec ")), None)
+    except (FileNotFoundError, PermissionError):
+        return None
+
+
 def counts_ooms(folder: str) -> bool:
     """Whether the kernel counts in this folder whom it kills for want of memory."""
     return os.path.exists(folder + "/memory.events")

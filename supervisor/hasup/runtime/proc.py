@@ -14,13 +14,14 @@ _DEEPEST = 64  # a chain of parents longer than this is not followed
 
 class Usage(NamedTuple):
     """What a tree uses. ``cpu_ticks`` maps each process (pid and start) to its ticks so far, so that those that come
-    and go tell.
+    and go tell; ``cpu_s`` is the processor time of a cgroup so far, of those that have gone as well.
     """
 
     memory_bytes: int
     threads: int
     open_files: int | None
     cpu_ticks: dict[tuple[int, int], int]
+    cpu_s: float | None = None
 
     @property
     def processes(self) -> int:
@@ -117,8 +118,9 @@ class Table:
         return list(found)
 
 
-def usage(pids: Iterable[int], *, files: bool = False) -> Usage:
+def usage(pids: Iterable[int], *, files: bool = False, cgroup: str | None = None) -> Usage:
     """What these processes use together; those that are gone count for nothing. ``files``: count descriptors too.
+    ``cgroup`` is that of their own, if they have one.
 
     Raises OSError when it can't be told (no descriptors left, say), which never means "nothing".
     """
@@ -141,7 +143,7 @@ def usage(pids: Iterable[int], *, files: bool = False) -> Usage:
         memory += int(fields[21]) * _PAGE
         if descriptors is not None:
             descriptors += opened
-    return Usage(memory, threads, descriptors, ticks)
+    return Usage(memory, threads, descriptors, ticks, None if cgroup is None else cgroups.processor_s(cgroup))
 
 
 def proportional(pids: Iterable[int]) -> int | None:
@@ -171,18 +173,22 @@ def proportional(pids: Iterable[int]) -> int | None:
 def cpu_percent(before: Usage, after: Usage, seconds: float) -> float | None:
     """Processor time between two looks, 100 for one core; never negative.
 
-    A process that is new counts from its own beginning. What one that ended had used since the first look is not
-    counted: its parent is told its time as a whole, when it waits for it, and that would look like a sudden burst.
+    Exact where the kernel counts for a whole cgroup. Else a process that is new counts from its own beginning, and what
+    one that ended had used since the first look is not counted: its parent is told its time as a whole, when it waits
+    for it, and that would look like a sudden burst.
     """
     if seconds <= 0:
         return None
+    if before.cpu_s is not None and after.cpu_s is not None:
+        return round(100 * max(0.0, after.cpu_s - before.cpu_s) / seconds, 1)
     used = sum(max(0, ticks - before.cpu_ticks.get(key, 0)) for key, ticks in after.cpu_ticks.items())
     return round(100 * used / _TICK / seconds, 1)
 
 
 def lifetime_percent(now: Usage, age: float) -> float | None:
     """Processor time over a whole life of ``age`` seconds."""
-    return round(100 * sum(now.cpu_ticks.values()) / _TICK / age, 1) if age > 0 else None
+    used = now.cpu_s if now.cpu_s is not None else sum(now.cpu_ticks.values()) / _TICK
+    return round(100 * used / age, 1) if age > 0 else None
 
 
 def age_of(pid: int) -> float | None:

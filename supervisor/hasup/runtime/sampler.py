@@ -66,7 +66,7 @@ class Sampler:
         readings = {}
         for slot, (pid, cgroup) in alive.items():
             try:
-                used, age = usage(table.tree(pid, cgroup)), age_of(pid)
+                used, age = usage(table.tree(pid, cgroup), cgroup=cgroup), age_of(pid)
             except OSError:
                 continue
             share = _share(self._shown, slot, pid, now, used)
@@ -99,7 +99,7 @@ class Sampler:
         """What the tree uses now; None when it is gone, and its exit on its way."""
         limits = watched.limits
         pids = table.tree(watched.pid, watched.cgroup)
-        used = usage(pids, files=limits.open_files is not None)
+        used = usage(pids, files=limits.open_files is not None, cgroup=watched.cgroup)
         if used.processes == 0:
             return None
         return Sampled(

@@ -4,14 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 
+from hasup.guardian import cgroups
 from hasup.loop import Loop
 from hasup.model.spec import Limit, Limits
 from hasup.runtime import sampler as sampling
 from hasup.runtime.proc import Table, Usage, cpu_percent, proportional, usage
 from hasup.runtime.sampler import Sampler, interval_for
+from tests.process.guardian.harness import can_make_cgroups
 
 HOG = """
 import os, sys, time
@@ -187,6 +190,36 @@ def test_processor_time_of_processes_that_come_and_go_is_never_negative():
     assert cpu_percent(before, after, 2.0) == round(100 * 120 / tick / 2, 1)
     assert cpu_percent(after, Usage(0, 0, None, {(1, 1): 590}), 1.0) == 0.0
     assert cpu_percent(before, after, 0.0) is None
+
+
+def test_a_cgroup_knows_of_the_time_of_those_that_have_gone():
+    """A loop of short commands: none of them lives at both looks."""
+    if not can_make_cgroups():
+        pytest.skip("no cgroup v2 folder may be made here")
+    own = cgroups.Cgroups(uuid.uuid4().hex, True)
+    folder = own.of("web.1")
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    code = (
+        "import subprocess, sys\nopen(sys.argv[1], 'w').write('0')\nprint('in', flush=True)\ninput()\n"
+        f"subprocess.run([sys.executable, '-c', {burn!r}])\nprint('burnt', flush=True)\ninput()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, f"{folder}/cgroup.procs"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "in\n"
+        before = usage([process.pid], cgroup=folder)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "burnt\n"
+        after = usage([process.pid], cgroup=folder)
+    finally:
+        process.kill()
+        process.communicate()
+        own.close()
+    assert cpu_percent(before, after, 1.0) >= 30.0
+    alone = [used._replace(cpu_s=None) for used in (before, after)]
+    assert cpu_percent(*alone, 1.0) < 30.0, "the table of processes does not tell"
 
 
 def test_gone_processes_are_no_error():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hasup.cli import check
 from hasup.core.diff import difference
 from hasup.guardian import cgroups
 from hasup.model.spec import Config, Hard, Limits, Program, SupervisorOptions
@@ -40,13 +41,23 @@ def test_what_is_said_of_those_that_do_not_hold(cgroup, unbound, said):
     assert hard.lacking("web", Hard(), cgroup, unbound) is None
 
 
-def test_they_are_not_sampled_for_and_change_with_a_restart():
-    def config(limits: Limits) -> Config:
-        options = SupervisorOptions(name="shop", state_dir="/s")
-        return Config(
-            file="/f", supervisor=options, programs={"web": Program(name="web", command=("x",), limits=limits)}
-        )
+def config(limits: Limits) -> Config:
+    options = SupervisorOptions(name="shop", state_dir="/s")
+    return Config(file="/f", supervisor=options, programs={"web": Program(name="web", command=("x",), limits=limits)})
 
+
+@pytest.mark.parametrize(("there", "missing"), [("cpu memory pids", []), ("cpu", ["memory", "pids"]), (None, ["cpu"])])
+def test_hasup_check_notes_what_the_machine_can_not_do(tmp_path, monkeypatch, there, missing):
+    monkeypatch.setattr(cgroups, "mounts", lambda: [] if there is None else [str(tmp_path)])
+    (tmp_path / "cgroup.controllers").write_text(there or "")
+    notes = check._notes(config(Limits(hard=Hard(cpu=5.0) if there is None else ALL)))
+    assert notes == [
+        f"web: limits.hard needs the {name} controller of cgroup v2, which this machine does not have"
+        for name in missing
+    ]
+
+
+def test_they_are_not_sampled_for_and_change_with_a_restart():
     bound, sampled = Limits(hard=Hard(tasks=5)), Limits(hard=Hard(), age=None)
     assert not bound.sampled
     assert difference(config(sampled), config(bound)).restarted() == ("web",)
