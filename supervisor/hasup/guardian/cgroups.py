@@ -77,7 +77,7 @@ class Cgroups:
     def leave(self) -> None:
         """As the last one, undo having moved aside: whoever comes after finds the folder as it was."""
         leaf = f"{self._parent}{_LEAF}"
-        if _words(leaf + "/cgroup.procs") == {str(os.getpid())}:
+        if self._parent is not None and _words(leaf + "/cgroup.procs") == {str(os.getpid())}:
             for controller in _CONTROLLERS:
                 _write(f"{self._parent}/cgroup.subtree_control", f"-{controller}")
             _write(f"{self._parent}/cgroup.procs", "0")
