@@ -179,7 +179,7 @@ def test_the_wall_clock_jumps_by_hours_both_ways(hasup):
 
 SHOWN_ONLY = {  # where the time of day is only written down, or is what the operator asked for
     "runtime/record.py", "runtime/evidence.py", "runtime/statusdoc.py", "journal/writer.py", "logs/own.py",
-    "logs/formats.py", "runtime/wallclock.py",
+    "logs/formats.py", "runtime/wallclock.py", "runtime/minutes.py",
 }  # fmt: skip
 
 
