@@ -104,9 +104,9 @@ def labelled(document: Document, screen: Terminal, now: float) -> Iterator[tuple
 
 
 def _shown(program: Document) -> list[Document]:
-    """Its replicas, and its dispatcher when that is not well."""
-    dispatcher = program.get("dispatcher")
-    sick = [dispatcher] if dispatcher and dispatcher["wanted"] and not dispatcher["ready"] else []
+    """Its replicas, and its dispatchers that are not well."""
+    known = program.get("dispatchers") or [program.get("dispatcher")]
+    sick = [one for one in known if one and one["wanted"] and not one["ready"]]
     return [*program["replicas"], *sick]
 
 

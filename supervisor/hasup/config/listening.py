@@ -8,6 +8,7 @@ from hasup.model.spec import Program
 
 _PROXY_ONLY: Final = (
     "replica_address", "replica_host", "proxy_protocol", "max_connections_per_client", "queue_limit", "idle_timeout",
+    "dispatchers",
 )  # fmt: skip
 
 

@@ -64,6 +64,8 @@ class Drain:
         if flow.drained_at:
             if now - max(flow.drained_at, flow.touched_at) >= LINGER_S:
                 wire.end(flow)
+        elif _answered(flow) and _silent(flow, now, quiet):
+            wire.end(flow)
         elif self._at_rest(flow, now, quiet):
             wire.look_again(flow.client)
             if self._at_rest(flow, now, quiet):
@@ -71,5 +73,13 @@ class Drain:
                 wire.read_no_more(flow.client)
 
     def _at_rest(self, flow: Flow, now: float, quiet: float) -> bool:
-        silent = now - (flow.touched_at or flow.accepted_at)
-        return flow.plain and not flow.asked_at and silent >= max(quiet, LEAST_QUIET_S)
+        return flow.plain and not flow.asked_at and _silent(flow, now, quiet)
+
+
+def _silent(flow: Flow, now: float, quiet: float) -> bool:
+    return now - (flow.touched_at or flow.accepted_at) >= max(quiet, LEAST_QUIET_S)
+
+
+def _answered(flow: Flow) -> bool:
+    """The backend has ended its way, and the client has all of it; it just does not end its own."""
+    return flow.upstream is not None and flow.upstream.done and flow.client.shut

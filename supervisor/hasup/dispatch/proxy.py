@@ -21,6 +21,7 @@ from hasup.dispatch.upstream import CannotConnect, Target, connect, parse
 from hasup.dispatch.wire import CHUNK, Wire, reset
 
 _ACCEPTS = 128  # connections a turn
+_ACCEPTS_BESIDE_OTHERS = 4  # of a burst, other dispatchers are to have their part
 _IDLE_LOOK_S = 1.0  # at most between two looks for idle connections
 _RETRY_S = 0.05  # when every backend refused
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -46,6 +47,7 @@ class Proxy:
         self._clients = Clients(most_each) if most_each and self._tcp else None
         self._looks = self._header is not None or self._clients is not None  # at who it is that connects
         self._idle_at = 0.0
+        self._accepts = _ACCEPTS if settings.dispatchers == 1 else _ACCEPTS_BESIDE_OTHERS
         self._accepting = False
         self._starved = False  # of descriptors or memory, when it last accepted
         self._stopped = False
@@ -74,7 +76,7 @@ class Proxy:
     def accept(self) -> None:
         """Take what is in the kernel's queue, a bounded number of connections."""
         now = self.wire.now
-        for _ in range(_ACCEPTS):
+        for _ in range(self._accepts):
             if len(self.flows) >= self._most:
                 self._pause()
                 return

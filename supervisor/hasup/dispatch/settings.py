@@ -5,7 +5,7 @@ import json
 from hasup.dispatch.balance import METHODS
 from hasup.dispatch.header import VERSIONS
 
-_COUNTS = ("listen_fd", "control_fd", "max_connections", "max_connections_per_client", "queue_limit")
+_COUNTS = ("listen_fd", "control_fd", "max_connections", "max_connections_per_client", "queue_limit", "dispatchers")
 _SECONDS = ("drain_timeout", "queue_timeout", "connect_timeout", "slow_start", "quiet", "idle_timeout")
 
 
@@ -24,6 +24,7 @@ class Settings:
     queue_timeout: float = 10.0
     connect_timeout: float = 1.0
     max_connections: int = 1024
+    dispatchers: int = 1  # that accept from the same socket
     max_connections_per_client: int = 0  # 0: no limit; so with the next two
     queue_limit: int = 0
     idle_timeout: float = 0.0

@@ -214,6 +214,9 @@ class Listen(Table, frozen=True, kw_only=True):
         float, Option("One connect to a replica may take this long before the next is tried", "duration", minimum=0.01)
     ] = 1.0
     max_connections: Annotated[int, Option("Most connections at once", minimum=1, maximum=100_000)] = 1024
+    dispatchers: Annotated[
+        int, Option("Processes that accept and forward, on one listening socket", minimum=1, maximum=16)
+    ] = 1
     max_connections_per_client: Annotated[
         int, Option("Most connections of one client: an IPv4 address or an IPv6 /64 network; 0: no limit", minimum=0)
     ] = 0

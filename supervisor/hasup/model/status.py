@@ -61,9 +61,10 @@ class ProgramStatus(msgspec.Struct, frozen=True):
     ready: int
     need: int
     replicas: tuple[ReplicaStatus, ...]
-    dispatcher: ReplicaStatus | None = None
+    dispatcher: ReplicaStatus | None = None  # the first of them
+    dispatchers: tuple[ReplicaStatus, ...] = ()
     groups: tuple[str, ...] = ()
-    load: dict[str, Any] | None = None  # of its dispatcher, as hasup.dispatch.stats.figures tells it
+    load: dict[str, Any] | None = None  # of its dispatchers together, as hasup.dispatch.stats.figures tells it
     autoscale: AutoscaleStatus | None = None  # of one that is scaled by its load
 
 

@@ -273,7 +273,9 @@ class Core:
         program = self.config.programs.get(name)
         served = self.config.programs.get(program.owner) if program and program.owner else program
         if served is not None and served.listen is not None and served.listen.mode == "proxy":
-            self.dispatching.update(served, f"{served.name}:dispatcher.1", lambda: self._served_by(served))
+            for number in range(1, served.listen.dispatchers + 1):
+                slot = f"{served.name}:dispatcher.{number}"
+                self.dispatching.update(served, slot, lambda: self._served_by(served))
 
     def _served_by(self, program: Program) -> list[tuple[Replica, Program]]:
         """The replicas of a program, each with what it runs: that may differ while the program is reloaded."""
@@ -284,6 +286,7 @@ class Core:
 
     def _forgotten(self, slot: str) -> None:
         self.fdstore.release(slot)
+        self.dispatching.forget(slot)
         self.watching.forget(slot)
         self.cgroups.pop(slot, None)
         if (program := slot.rpartition(".")[0]) not in self.config.programs:

@@ -28,7 +28,8 @@ class Dispatching:
         self._sent: dict[str, str] = {}
         self._tables: dict[str, Callable[[], list[dict[str, Any]]]] = {}
         self._watched: dict[str, int] = {}
-        self._draining: dict[str, int] = {}  # replicas that get no more, and the first table that said so
+        # replicas that get no more: each dispatcher, and the first table that told it so; None: none are open there
+        self._draining: dict[str, dict[str, int | None]] = {}
         self.stats: dict[str, dict[str, Any]] = {}
         self.on_drained: Callable[[str], None] = lambda _slot: None
 
@@ -52,6 +53,8 @@ class Dispatching:
         self._sent.pop(slot, None)
         self._tables.pop(slot, None)
         self.stats.pop(slot, None)
+        for told in self._draining.values():
+            told.pop(slot, None)
 
     def _table(self, program: Program, replicas: Served) -> list[dict[str, Any]]:
         weights = program.listen.weights if program.listen else ()
@@ -72,7 +75,7 @@ class Dispatching:
         if self._sent.get(slot) == text and not again:
             return
         self._revision += 1
-        self._note_draining(slot.partition(":")[0], table)
+        self._note_draining(slot, table)
         packet = json.dumps({"revision": self._revision, "backends": table}).encode()
         try:
             os.write(self._watched[slot], packet)
@@ -92,23 +95,30 @@ class Dispatching:
             if not isinstance(message, dict):
                 return
             if "drained" in message:
-                self._drained(message["drained"])
+                self._drained(slot, message["drained"])
             if "want" in message:
                 self._send(slot, again=True)
             elif "stats" in message:
                 self.stats[slot] = message["stats"]
 
-    def _note_draining(self, program: str, table: list[dict[str, Any]]) -> None:
+    def _note_draining(self, slot: str, table: list[dict[str, Any]]) -> None:
+        program = slot.partition(":")[0]
         draining = {entry["name"] for entry in table if entry["state"] == _DRAINING}
         for name in [name for name in self._draining if name.rpartition(".")[0] == program and name not in draining]:
             del self._draining[name]
         for name in draining:
-            self._draining.setdefault(name, self._revision)
+            self._draining.setdefault(name, {}).setdefault(slot, self._revision)
 
-    def _drained(self, said: dict[str, Any]) -> None:
-        """No connection to these is open any more, as of a table; one that they got later is meant by later news."""
+    def _drained(self, slot: str, said: dict[str, Any]) -> None:
+        """No connection of this dispatcher to these is open any more, as of a table; one that they got later is meant
+        by later news. A replica is drained when all its dispatchers say so.
+        """
         for name in said["names"]:
-            if self._draining.get(name, said["revision"] + 1) <= said["revision"]:
+            told = self._draining.get(name, {})
+            since = told.get(slot)
+            if since is not None and since <= said["revision"]:
+                told[slot] = None
+            if told and not any(told.values()):
                 self.on_drained(name)
 
 

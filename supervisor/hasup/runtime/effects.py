@@ -191,7 +191,8 @@ class Effects:
         self._notify.close(slot)
         self._endpoints.forget(slot)
         pipes = [f"log:{slot}:{stream}:{end}" for stream in ("stdout", "stderr") for end in "rw"]
-        self._store.drop(self._engine.frame, slot, [*pipes, f"notify:{slot}"])
+        channel = [f"dispatch:{slot}:{end}" for end in ("core", "far")]
+        self._store.drop(self._engine.frame, slot, [*pipes, *channel, f"notify:{slot}"])
         self._engine.order(slot, {"op": "forget", "slot": slot})
 
 

@@ -51,24 +51,28 @@ def without_internal(config: Config) -> Config:
 
 def _dispatcher(program: Program, config: Config, python: Sequence[str]) -> Program:
     assert program.listen is not None
+    number = ".{replica}" if program.listen.dispatchers > 1 else ""
     return Program(
         name=f"{program.name}:dispatcher",
         command=(*python, "-m", "hasup.dispatch"),
         directory=config.supervisor.state_dir,
+        replicas=program.listen.dispatchers,
         env={"HASUP_DISPATCH": expand.escape(json.dumps(_dispatch_options(program.name, program.listen)))},
         autostart=program.autostart,
         ready=Ready(notify=True, timeout=20.0),
         restart=Restart(policy="always", delay=0.02, max_delay=1.0, reset_after=10.0),
         heartbeat=Heartbeat(timeout=15.0),
         stop=Stop(timeout=program.listen.drain_timeout + 2.0),
-        logs=Logs(stdout=f"{program.name}.dispatcher.log", max_size=1_000_000, keep=1),
+        logs=Logs(stdout=f"{program.name}.dispatcher{number}.log", max_size=1_000_000, keep=1),
         internal=True,
         owner=program.name,
     )
 
 
 def _dispatch_options(name: str, listen: Listen) -> dict[str, object]:
-    """What the dispatcher is told. The address is told so that a new one makes a new dispatcher."""
+    """What each dispatcher is told, its part of what holds for all. The address is told so that a new one makes new
+    dispatchers.
+    """
     return {
         "name": name,
         "address": listen.address,
@@ -79,10 +83,11 @@ def _dispatch_options(name: str, listen: Listen) -> dict[str, object]:
         "drain_timeout": listen.drain_timeout,
         "queue_timeout": listen.queue_timeout,
         "connect_timeout": listen.connect_timeout,
-        "max_connections": listen.max_connections,
+        "max_connections": -(-listen.max_connections // listen.dispatchers),
+        "dispatchers": listen.dispatchers,
         "proxy_protocol": listen.proxy_protocol,
         "max_connections_per_client": listen.max_connections_per_client,
-        "queue_limit": listen.queue_limit,
+        "queue_limit": -(-listen.queue_limit // listen.dispatchers),
         "idle_timeout": listen.idle_timeout,
     }
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from hasup.core import Supervisor
 from hasup.core.step import spent
+from hasup.dispatch.sums import summed
 from hasup.model.spec import Config, Program
 from hasup.model.state import LastRun, Replica, State
 from hasup.model.status import Last, ProgramStatus, ReplicaStatus, Status, SupervisorStatus
@@ -72,7 +73,8 @@ class StatusPage:
 
     def _program(self, config: Config, program: Program, known: dict[str, list[ReplicaStatus]]) -> ProgramStatus:
         replicas = sorted(known.get(program.name, []), key=lambda r: int(r.name.rpartition(".")[2]))
-        dispatcher = known.get(f"{program.name}:dispatcher")
+        dispatchers = known.get(f"{program.name}:dispatcher", [])
+        loads = [self._loads[one.name] for one in dispatchers if one.name in self._loads]
         return ProgramStatus(
             name=program.name,
             kind=program.kind,
@@ -80,9 +82,10 @@ class StatusPage:
             ready=sum(replica.ready for replica in replicas),
             need=program.need,
             replicas=tuple(replicas),
-            dispatcher=dispatcher[0] if dispatcher else None,
+            dispatcher=dispatchers[0] if dispatchers else None,
+            dispatchers=tuple(dispatchers),
             groups=tuple(group.name for group in config.groups.values() if program.name in group.programs),
-            load=self._loads.get(f"{program.name}:dispatcher.1"),
+            load=summed(loads) if loads else None,
             autoscale=self._supervisor.autoscale(program.name),
         )
 

@@ -150,6 +150,17 @@ def test_a_request_under_way_is_not_cut_by_draining(dispatcher):
                 assert client.recv(6) == b"answer"
 
 
+def test_a_client_that_was_answered_and_does_not_end_is_not_waited_for(dispatcher):
+    with Backend("web.1", lambda conversation: conversation.sendall(conversation.recv(10))) as backend:
+        web = dispatcher(quiet=0.1, drain_timeout=3600.0)
+        web.table(backend)
+        with web.connect() as client:
+            client.sendall(b"x")
+            assert read_all(client) == b"x"
+            web.table(backend.row("draining"))
+            web.figures(lambda stats: stats["accepted"] == 1 and stats["open"] == 0)
+
+
 def test_drain_timeout_ends_the_rest(dispatcher):
     with listener() as back:
         row = {"name": "web.1", "address": f"127.0.0.1:{back.getsockname()[1]}", "weight": 1, "state": "ready"}
