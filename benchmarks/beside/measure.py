@@ -30,6 +30,8 @@ class Stage:
 
     def __enter__(self) -> "Stage":
         self.running = True
+        self.peer.boot()
+        time.sleep(1.1)  # runsvdir does not look at a folder that has changed within the second
         self.begun = time.monotonic()
         self.peer.start()
         return self
@@ -44,6 +46,7 @@ class Stage:
             self.starts()
             for pid in self.pids.values():
                 _kill(pid)
+            self.peer.close()
             wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in own), "its own end", pause=0.05)
             self._temporary.cleanup()
 
@@ -62,7 +65,7 @@ class Stage:
         for line in whole.decode().splitlines():
             slot, pid, at = line.split()
             found.append((slot, int(pid), int(at) / 1e9))
-            self.pids[slot], self.ages[slot] = int(pid), int(at) / 1e9
+            self.pids[slot], self.ages[slot] = self.peer.host_pid(int(pid)), int(at) / 1e9
         return found
 
     def wait_for_starts(self, count: int) -> list[tuple[str, int, float]]:

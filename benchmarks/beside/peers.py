@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+from tests.chaos.systemd_machine import Machine, why_not
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
 Command = list[str]
@@ -43,6 +45,16 @@ class Peer:
 
     def configure(self) -> None:
         """Write its files."""
+
+    def boot(self) -> None:
+        """What has to be there before its start, and is not measured."""
+
+    def close(self) -> None:
+        """What is to be undone after its end."""
+
+    def host_pid(self, pid: int) -> int:
+        """A child's pid as seen from here, from what the child takes it for."""
+        return pid
 
     def argv(self) -> Command:
         """What starts it, in the foreground."""
@@ -313,12 +325,81 @@ class Pm2(Peer):
         return self.run([self._pm2, "--version"]).stdout.split()[-1]
 
 
-PEERS: tuple[type[Peer], ...] = (Hasup, Supervisord, Circus, Runit, S6, Daemontools, Pm2)
+class Systemd(Peer):
+    """Booted in namespaces of its own, with its manager and journald only; the units are started afterwards."""
+
+    name = "systemd"
+
+    def configure(self) -> None:
+        why = why_not()
+        if why is not None:
+            raise Missing(why)
+        self._pids: dict[int, int] = {}  # in there -> out here
+        self._machine: Machine | None = None
+        self.units = {
+            f"bench-{slot}.service": "[Unit]\nDefaultDependencies=no\nPartOf=bench.target\nStartLimitIntervalSec=0\n"
+            f"[Service]\nRestart=always\nRestartSec=0\nExecStart={shlex.join(words)}\n"
+            for slot, words in self.commands.items()
+        }
+        self.units["bench.target"] = "[Unit]\nDefaultDependencies=no\nWants=" + " ".join(self.units) + "\n"
+
+    def argv(self) -> Command:
+        return ["systemctl", "start", "--no-block", "bench.target"]
+
+    def boot(self) -> None:
+        work = self.folder / "machine"
+        work.mkdir()
+        self._machine = machine = Machine(work, self.units)
+        wait_for(machine.is_up, "systemd", pause=0.1)
+
+    def start(self) -> None:
+        self._inside(self.argv())
+
+    def stop(self) -> None:
+        self._inside(["systemctl", "stop", "bench.target", *(unit for unit in self.units if unit != "bench.target")])
+
+    def close(self) -> None:
+        if self._machine is not None:
+            self._machine.close()
+
+    def root(self) -> int:
+        assert self._machine is not None
+        pid = self._machine.init_pid()
+        assert pid is not None
+        return pid
+
+    def status_argv(self) -> Command:
+        return [*self._enter(), "systemctl", "list-units", "--no-pager", "bench-*"]
+
+    def host_pid(self, pid: int) -> int:
+        if pid not in self._pids:
+            init = self.root()
+            for child in Path(f"/proc/{init}/task/{init}/children").read_text().split():
+                try:
+                    status = Path(f"/proc/{child}/status").read_text()
+                except OSError:
+                    continue
+                inner = next(line.split()[-1] for line in status.splitlines() if line.startswith("NSpid:"))
+                self._pids[int(inner)] = int(child)
+        return self._pids.get(pid, pid)
+
+    def version(self) -> str:
+        return self.run(["systemctl", "--version"]).stdout.split()[1]
+
+    def _enter(self) -> Command:
+        return ["nsenter", "-t", str(self.root()), "-m", "-p", "-u", "-i", "-C"]
+
+    def _inside(self, argv: Command) -> None:
+        done = self.run([*self._enter(), *argv])
+        assert done.returncode == 0, done.stderr
+
+
+PEERS: tuple[type[Peer], ...] = (Hasup, Supervisord, Circus, Runit, S6, Daemontools, Pm2, Systemd)
 
 
 def root_of(peer: Peer) -> int:
     """The pid of its first process."""
-    if isinstance(peer, Hasup | Pm2):
+    if isinstance(peer, Hasup | Pm2 | Systemd):
         return peer.root()
     assert peer.process is not None
     return peer.process.pid

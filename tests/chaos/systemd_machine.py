@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 SYSTEMD = "/lib/systemd/systemd"
@@ -45,13 +46,14 @@ def why_not() -> str | None:
 
 
 class Machine:
-    """The booted systemd. ``work`` is visible inside under its own path."""
+    """The booted systemd. ``work`` is visible inside under its own path; ``more`` are units that it knows at once."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, more: Mapping[str, str] = {}) -> None:
         self.work = work
         units = work / "units"
         units.mkdir()
-        (units / "test.target").write_text(TARGET)
+        for name, text in {"test.target": TARGET, **more}.items():
+            (units / name).write_text(text)
         os.makedirs("/var/lib/hasup", exist_ok=True)  # a place to mount on; what is in it stays untouched
         self._cgroup = Path(_v2_root()) / f"hasup-test-{os.getpid()}-{time.monotonic_ns()}"
         self._cgroup.mkdir()
