@@ -1,5 +1,6 @@
 """How the options of ``replicas`` as a table fit together, and with the rest of a program."""
 
+from hasup.config import units
 from hasup.config.node import Faults, Node
 from hasup.model.spec import Autoscale, Program
 
@@ -18,5 +19,10 @@ def check(program: Program, scale: Autoscale, node: Node, faults: Faults) -> Non
         shares = program.listen is not None
         why = "of a shared socket hasup sees no connections" if shares else "hasup counts the connections it forwards"
         faults.add(place.at("target_connections"), f'needs a table listen with mode = "proxy": {why}; use target_cpu')
+    hard = program.limits.hard.cpu
+    most = scale.target_cpu * (1 + scale.tolerance / 100) if scale.target_cpu is not None else 0.0
+    if hard is not None and most >= hard:
+        bound, more = units.percent_text(hard), units.percent_text(round(most, 3))
+        faults.add(place.at("target_cpu"), f"limits.hard.cpu ({bound}) keeps it from {more}, where there would be more")
     if program.kind == "task":
         faults.add(place, "a task has no load to follow: write a number")

@@ -20,6 +20,10 @@ def test_a_number_or_a_table(folder) -> None:
     assert (web.autoscale, web.replicas, web.most) == (None, 3, 3)
 
 
+def test_a_target_that_a_hard_limit_leaves_room_for(folder) -> None:
+    folder.load(f'{WEB}limits.hard.cpu = "70%"\nreplicas = {{ max = 3, target_cpu = "60%" }}')
+
+
 def test_tables_merge_with_the_defaults_and_a_number_replaces_them(folder) -> None:
     programs = folder.load(
         """
@@ -84,6 +88,7 @@ def test_a_difference_is_told_by_the_names_that_are_written(folder, old, new, ex
         ('logs.stdout = "web.log"\nreplicas = { max = 3, target_cpu = "60%" }',
          "logs.stdout: web.log is also the file of stdout of web.1; put {replica} into the name"),
         ('port = 65534\nreplicas = { max = 3, target_cpu = "60%" }', "port: the last replica would have port 65536, above 65535"),
+        ('limits.hard.cpu = "65%"\nreplicas = { max = 3, target_cpu = "60%" }', "replicas.target_cpu: limits.hard.cpu (65%) keeps it from 66%, where there would be more"),
         ("replicas = [1]", "replicas: expected a whole number, got an array"),
     ],
 )  # fmt: skip
