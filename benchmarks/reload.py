@@ -4,7 +4,7 @@
 
 Three replicas; for the whole time of each run one `hasup reload` follows the other. Printed for each server, mode and
 shape of load: requests, reloads, replicas replaced, wrk's errors by kind, and how the answers were spread over the
-replicas' numbers (largest first; the fourth one stands in). uvicorn shares the socket by the lines of Python in
+replicas' numbers (largest first; the fourth one stands in). serve.py is uvicorn by the lines of Python in
 docs/how-to/servers.md. Needs wrk, gunicorn and uvicorn.
 """
 
@@ -51,11 +51,13 @@ end
 """
 GUNICORN = "python -m gunicorn --no-control-socket --preload --workers 1"
 LOG, NOTIFY = 'log = "(Booting worker|running on)"', "notify = true"
+UVICORN = "python -m uvicorn --no-access-log --lifespan off"
 COMMANDS = {  # the application; by mode, the command and by what it is ready
     "gunicorn": (WSGI, {"share": (f"{GUNICORN} app:app", LOG),
                         "proxy": (f"{GUNICORN} --bind 127.0.0.1:${{PORT}} app:app", LOG)}),
-    "uvicorn": (ASGI, {"share": ("python serve.py", NOTIFY),
-                       "proxy": ("python -m uvicorn --no-access-log --lifespan off --port ${PORT} app:app", LOG)}),
+    "uvicorn": (ASGI, {"share": (f"{UVICORN} --fd 3 app:app", LOG),
+                       "proxy": (f"{UVICORN} --port ${{PORT}} app:app", LOG)}),
+    "serve.py": (ASGI, {"share": ("python serve.py", NOTIFY), "proxy": ("python serve.py", NOTIFY)}),
 }  # fmt: skip
 CONFIG = """
 [programs.app]
@@ -155,10 +157,10 @@ def tell(server: str, mode: str, shape: str, text: str, reloads: int, replaced: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=12, help="of each of the eight runs")
+    parser.add_argument("--seconds", type=int, default=12, help="of each of the twelve runs")
     parser.add_argument("--tail", type=int, default=4, help="no reload begins in the last so many seconds of a run")
     parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--drain", default="30s", help="listen.drain_timeout in proxy mode")
+    parser.add_argument("--drain", default="1s", help="listen.drain_timeout in proxy mode")
     parser.add_argument("--server", choices=COMMANDS)
     options = parser.parse_args()
     if not shutil.which("wrk"):
