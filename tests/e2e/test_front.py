@@ -94,10 +94,12 @@ PROGRAMS = {"nginx": "nginx", "HAProxy": "haproxy", "Caddy": "caddy"}
 def test_in_front(hasup, monkeypatch, section):
     front = Front(hasup, section, monkeypatch)
     for path, program in (("/", "web"), ("/api/x", "api")):
-        answers = [front.ask(path) for _ in range(6)]
+        answers: list[list[str]] = []
+        until(
+            lambda a=answers, p=path: a.append(front.ask(p)) or len({one[1] for one in a}) == 2, "both replicas answer"
+        )
         assert {answer[0] for answer in answers} == {program}, "routed by path"
         assert {tuple(answer[3:]) for answer in answers} == {("127.0.0.1", "https")}
-        assert {answer[1] for answer in answers} == {"1", "2"}, "a connection a request: spread over the replicas"
     cached = front.ask("/static/a") == front.ask("/static/a")  # each answer counts, so equal ones are one answer
     assert cached == CACHES[section]
     before = hasup.replicas()
