@@ -52,7 +52,8 @@ def test_both_serve_and_are_counted_as_one(hasup):
     for one in known.values():  # stopped, so that the other one has all; as when it hangs
         os.kill(one["pid"], signal.SIGSTOP)
         assert {get(f"http://127.0.0.1:{port}/").split()[0] for _ in range(8)} == {"web.1", "web.2"}
-        os.kill(one["pid"], signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # replaced meanwhile, on a machine that is slow beyond measure
+            os.kill(one["pid"], signal.SIGCONT)
 
     def total() -> int:
         return sum(one["total"] for one in hasup.status()["programs"][0]["load"]["backends"].values())

@@ -269,3 +269,16 @@ def test_nonsense_in_the_environment_is_told():
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith("hasup: the dispatcher cannot start: HASUP_DISPATCH")
+
+
+def test_no_time_for_draining(dispatcher):
+    with Backend("web.1") as backend, Backend("web.2") as other:
+        web = dispatcher(drain_timeout=0, quiet=0.1)
+        web.table(backend)
+        with web.connect() as client:
+            talk(client)
+            web.table(backend.row("draining"), other)
+            web.figures(lambda stats: "web.2" in stats["backends"])
+            assert client.recv(1) == b"", "it is at rest"
+        assert web.ask(b"x") == b"x"
+        assert web.process.poll() is None
