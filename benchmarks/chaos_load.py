@@ -1,6 +1,7 @@
 """Ten minutes of kills, reloads and scaling under load: which requests fail, and why.
 
-    PYTHONPATH=supervisor python benchmarks/chaos_load.py [--minutes 10] [--seed 1] [--mode proxy] [--json FILE]
+    PYTHONPATH=supervisor python benchmarks/chaos_load.py [--minutes 10] [--seed 1] [--mode share]
+        [--dispatchers 2] [--keep FOLDER]
 
 Replicas, the dispatcher and the core are killed by SIGKILL at times drawn from the seed, while an operator reloads the
 program and scales it between two and five replicas. Two loads ask meanwhile: wrk, one request a connection, whose
@@ -164,7 +165,7 @@ def victims(status: dict, kind: str) -> list[int]:  # type: ignore[type-arg]
         return [status["supervisor"]["core_pid"]]
     program = status["programs"][0]
     if kind == "dispatcher":
-        return [one["pid"] for one in [program.get("dispatcher")] if one and one["pid"]]
+        return [one["pid"] for one in program["dispatchers"] if one["pid"]]
     ready = [one["pid"] for one in program["replicas"] if one["ready"]]
     return ready if len(ready) > 1 else []
 
@@ -245,6 +246,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mode", choices=["proxy", "share"], default="proxy")
+    parser.add_argument("--dispatchers", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="copy the state folder (events, logs) there at the end")
     options = parser.parse_args()
     if not shutil.which("wrk"):
@@ -257,7 +259,7 @@ def main() -> int:
         proxy = options.mode == "proxy"
         text = CONFIG.format(
             python=sys.executable, listen=port, mode=options.mode, port='port = "auto"' if proxy else "",
-            more=', drain_timeout = "5s"' if proxy else "",
+            more=f', drain_timeout = "5s", dispatchers = {options.dispatchers}' if proxy else "",
         )  # fmt: skip
         (hasup.folder / "hasup.toml").write_text(text)
         started = hasup.run("start", "-d")
