@@ -184,6 +184,23 @@ def test_those_without_limits_are_read_now_and_then(tmp_path):
     ward.loop.close()
 
 
+def test_one_that_does_nothing_is_looked_at_less_often(tmp_path):
+    ward, looks, used = Ward(tmp_path), [], [(100, 50, 3)]
+    trail = Trail(ward.loop, lambda pid: looks.append(ward.now) or used[0])
+    trail.watch("web.1", 1, sampled=False)
+    began = ward.now
+    for _ in range(8):
+        ward.wait(SPACING_S)
+    assert [look - began for look in looks] == [10, 20, 50, 80]
+    used[0] = (100, 51, 3)  # it did something
+    for _ in range(5):
+        ward.wait(SPACING_S)
+    used[0] = (200, 51, 3)
+    ward.wait(SPACING_S)
+    assert [look - began for look in looks[4:]] == [110, 120]
+    ward.loop.close()
+
+
 def test_a_real_process_is_read():
     found = main_process(os.getpid())
     assert found is not None

@@ -58,7 +58,7 @@ def test_a_row_a_minute_and_no_look_more_than_there_was(world: World) -> None:
     assert row.cpu is not None
     assert 0 < row.cpu < (row.cpu_most or 0)
     assert (row.threads, row.processes, row.open_files) == (4, None, None)
-    assert world.looks == 7
+    assert world.looks == 4, "it did nothing for a while"
     world.wait(60)
     assert world.written[1].rows == [Row("web.1", 0.0, 0.0, 30 * MB, 30 * MB, 4, None, None)]
 
