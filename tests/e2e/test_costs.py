@@ -43,6 +43,17 @@ def test_status_imports_next_to_nothing(hasup):
     assert len([name for name in modules if name.partition(".")[0] == "hasup"]) <= MOST_MODULES
 
 
+def test_start_imports_no_decisions(hasup):
+    """They are the core's; what the command needs is the configuration."""
+    hasup.start("[programs.a]\ncommand = 'sleep 1000'\n")
+    hasup.run("stop")
+    modules = imported(hasup, "start", "-d")
+    hasup.run("stop")
+    assert "hasup.config.loading" in modules
+    assert not {name for name in modules if name.startswith(("hasup.core", "hasup.journal", "hasup.dispatch"))}
+    assert not modules & {"sqlite3", "psutil", "structlog", "asyncio"}
+
+
 def calls(hasup: Hasup, slot: str, trace: Path) -> dict[str, int]:
     """System calls of guardian and core (their main threads) for one crash and the start that follows."""
     own = hasup.status()["supervisor"]

@@ -96,12 +96,12 @@ def assemble(config: Config, lock_fd: int, *, console: bool) -> Launch:
 
 def passed_sockets(config: Config, environ: Mapping[str, str]) -> dict[str, int]:
     """What systemd passed: sockets of its own, as ``systemd:NAME``, and those that an earlier hasup had it keep."""
-    from hasup.runtime.sockets import is_bound_to
-    from hasup.runtime.systemd import KEPT
-
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
         return {}
+    from hasup.runtime.sockets import is_bound_to
+    from hasup.runtime.systemd import KEPT
+
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     found: dict[str, int] = {}
     for index in range(int(count)):

@@ -1,7 +1,6 @@
 """Names on the command line, against the configuration: for commands that also work while hasup is stopped."""
 
 from hasup.cli.errors import UNKNOWN_NAME, Failure
-from hasup.core.names import no_such
 from hasup.model.spec import Config
 
 
@@ -12,4 +11,6 @@ def slots(config: Config) -> dict[str, list[str]]:
 
 def unknown(name: str, config: Config) -> Failure:
     """What to raise when there is nothing of this name."""
+    from hasup.core.names import no_such  # which brings all decisions along
+
     return Failure(no_such(name, slots(config), config.groups), UNKNOWN_NAME)

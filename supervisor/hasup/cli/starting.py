@@ -13,7 +13,6 @@ from hasup.cli.link import ask_again
 from hasup.cli.locate import state_dir
 from hasup.cli.named import unknown
 from hasup.cli.outcome import report
-from hasup.cli.reloading import differs
 from hasup.config import load
 from hasup.control.client import ControlClient
 from hasup.model.spec import Config
@@ -48,6 +47,8 @@ def _start_more(client: ControlClient, config: str | None, names: Sequence[str])
         answer = ask_again(config, "start", {"names": list(names), "wait": True})
         return report(f"hasup already runs (pid {pid}); started", answer)
     finally:
+        from hasup.cli.reloading import differs  # which brings all decisions along
+
         if differs(config):
             say("the file differs from what runs: hasup diff shows how, hasup reload applies it")
 

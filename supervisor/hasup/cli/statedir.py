@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import secrets
 import socket
 import stat
 import time
@@ -135,7 +134,7 @@ def new_file(path: str) -> int:
 
 def new_instance() -> str:
     """32 hexadecimal digits that no hasup had before."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def boot_id() -> str:
