@@ -1,6 +1,7 @@
 """The dispatcher beside HAProxy (tcp mode), nginx (stream) and a direct connection: the same backend, one run.
 
-    PYTHONPATH=supervisor python benchmarks/dispatch.py [--seconds 3] [--rounds 5] [--connections 64] [--json FILE]
+    PYTHONPATH=supervisor python benchmarks/dispatch.py [--seconds 3] [--rounds 5] [--connections 64]
+        [--json FILE] [--write]
 
 Needs wrk and nginx (the backend is an nginx that answers 200 bytes); HAProxy and nginx's stream module are compared
 where they are installed. Backend and load run on the first processor, the proxies on the last. In each round every
@@ -21,9 +22,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from page import put
 
 ANSWER = "x" * 200
 BULK = 10_000_000
@@ -208,6 +212,34 @@ def show(results: dict[str, dict[str, list[dict[str, float]]]], peers: list[Peer
     print("\nmemory, MB: " + ", ".join(f"{peer.name} {peer.memory() / 1e6:.1f}" for peer in peers if peer.process))
 
 
+def table(results: dict[str, dict[str, list[dict[str, float]]]], peers: list[Peer], options: argparse.Namespace) -> str:
+    """For docs/benchmarks.md: ratios to HAProxy, processor time and p99, of each shape."""
+    shapes = list(results)
+    setting = (
+        f"{options.connections} connections (bulk: 4), 200-byte answers (bulk: {BULK // 1_000_000} MB), three "
+        f"replicas; medians of {options.rounds} rounds of {options.seconds} s; {len(os.sched_getaffinity(0))} cores. "
+        "Each cell: speed beside HAProxy's with replicas on TCP · processor microseconds a request · p99 in "
+        f"milliseconds. The load average was {os.getloadavg()[2]:.0f}: where that is more than two, others had "
+        "their share of the cores, and the second figure is the one to go by."
+    )
+    lines = [
+        *textwrap.wrap(setting, 120),
+        "",
+        f"| | {' | '.join(shapes)} | memory, MB |",
+        "|---" * (len(shapes) + 2) + "|",
+    ]
+    for peer in peers:
+        cells = []
+        for shape in shapes:
+            runs = results[shape][peer.name]
+            cost, p99 = (statistics.median(run[key] for run in runs) for key in ("cost", "p99"))
+            parts = [ratio(runs, results[shape].get("HAProxy")), f"{cost * 1e6:,.1f}" if peer.process else "-"]
+            cells.append(" · ".join([*parts, f"{p99 * 1000:.0f}"]))
+        memory = f"{peer.memory() / 1e6:.1f}" if peer.process else "-"
+        lines.append(f"| {peer.name} | {' | '.join(cells)} | {memory} |")
+    return "\n".join(lines)
+
+
 def ratio(runs: list[dict[str, float]], others: list[dict[str, float]] | None) -> str:
     if not others:
         return "-"
@@ -220,6 +252,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=SHAPES, metavar="SHAPE")
     parser.add_argument("--only", nargs="*", metavar="PEER", help="only these, such as HAProxy and hasup")
     options = parser.parse_args()
@@ -238,6 +271,8 @@ def main() -> None:
                     for peer in peers:
                         results[shape][peer.name].append(measure(peer, shape, options))
             show(results, peers)
+            if options.write:
+                put("dispatcher", table(results, peers, options))
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))
 

@@ -7,7 +7,6 @@ is ready, there is somebody to connect to.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
 
 READY = "ready"
 DEGRADED = "degraded"
@@ -19,6 +18,9 @@ EJECTION_S = 1.0  # the first; the next are twice as long each
 EJECTION_MAX_S = 60.0
 SLOW_START_FROM = 0.1  # of the weight, growing evenly to all of it
 _SMOOTHING = 0.2  # of the newest value in a moving average
+
+
+Target = tuple[int, str | tuple[str, int], int | None]  # family, where, and whose it must be
 
 
 class Backend:
@@ -33,7 +35,9 @@ class Backend:
     def __init__(self, name: str, address: str, weight: float = 1, state: str = READY, born: float = 0.0) -> None:
         self.name = name
         self.address = address
-        self.target: Any = None  # the address, as whoever connects to it has parsed it
+        self.target: tuple[int, str | tuple[str, int], int | None] | None = (
+            None  # the address, as whoever connects to it has parsed it
+        )
         self.weight = weight
         self.state = state
         self.born = born

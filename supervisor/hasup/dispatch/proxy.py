@@ -12,12 +12,12 @@ from _socket import AF_UNIX, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET,
 from select import EPOLLERR, EPOLLIN, epoll
 from time import monotonic
 
-from hasup.dispatch.balance import Backend, Balancer, Row
+from hasup.dispatch.balance import Backend, Balancer, Row, Target
 from hasup.dispatch.ends import CONNECTING, OPEN, WAITING, End, Flow
 from hasup.dispatch.header import VERSIONS, Address
 from hasup.dispatch.limits import Clients
 from hasup.dispatch.settings import Settings
-from hasup.dispatch.upstream import CannotConnect, Target, connect, parse
+from hasup.dispatch.upstream import CannotConnect, connect, parse
 from hasup.dispatch.wire import CHUNK, Wire, reset
 
 _ACCEPTS = 128  # connections a turn
@@ -212,7 +212,7 @@ class Proxy:
             self.wire.add(flow.client)
 
     def _start(self, flow: Flow, backend: Backend, fd: int) -> None:
-        flow.upstream = End(fd, flow, False, backend.target[0] != AF_UNIX)
+        flow.upstream = End(fd, flow, False, backend.target is not None and backend.target[0] != AF_UNIX)
         flow.upstream.peer, flow.client.peer = flow.client, flow.upstream
         flow.backend = backend
         backend.open += 1

@@ -18,6 +18,8 @@ from _socket import (
 )
 from _struct import unpack
 
+from hasup.dispatch.balance import Target
+
 _OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 _UNDER_WAY = {0, errno.EINPROGRESS}
 _KIND = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
@@ -31,9 +33,6 @@ class CannotConnect(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
         self.blame = number not in _OUR_FAULT and number != errno.EAGAIN
-
-
-Target = tuple[int, str | tuple[str, int], int | None]  # family, where, and whose it must be
 
 
 def connect(target: Target, speaks: bool = False) -> int:
