@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="peers, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that everything works")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--tries", type=int, default=20, help="kills of each kind in a round")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +42,7 @@ def main() -> None:
         kinds = list(_installed(options.only, child))
         table: Table = defaultdict(lambda: defaultdict(list))
         for number in range(1 if options.quick else options.rounds):
-            for title, deed in _measures(child, options.quick, number):
+            for title, deed in _measures(child, options.quick, options.tries, number):
                 for kind in kinds:
                     _take(table, title, kind, deed)
         table["bare interpreter"]["hasup"] = measure.interpreter(20)
@@ -67,8 +68,9 @@ def _installed(only: str, child: str) -> Iterator[type[Peer]]:
 Deed = Callable[[type[Peer]], dict[str, list[float]]]
 
 
-def _measures(child: str, quick: bool, number: int) -> Iterator[tuple[str, Deed]]:
-    most, many, some, tries = (30, 20, 10, 4) if quick else (1000, 300, 100, 20)
+def _measures(child: str, quick: bool, tries: int, number: int) -> Iterator[tuple[str, Deed]]:
+    most, many, some = (30, 20, 10) if quick else (1000, 300, 100)
+    tries = 4 if quick else tries
 
     def crash(title: str, count: int, age: float) -> tuple[str, Deed]:
         return title, lambda kind: {title: measure.crash(kind, child, count, tries, age, number)}
@@ -110,15 +112,13 @@ def _measures(child: str, quick: bool, number: int) -> Iterator[tuple[str, Deed]
     def watched(kind: type[Peer]) -> dict[str, list[float]]:
         if kind is not Hasup:
             return {}
-        spent, _ = measure.idle(WatchedHasup, child, many, 5.0 if quick else 30.0, ("beat",))
+        spent, _ = measure.idle(WatchedHasup, child, many, 5.0 if quick else 20.0, ("beat",))
         return {f"the same, {many} watched: a beat a second, sampled every 5 s (s)": [spent]}
 
     def core_death(kind: type[Peer]) -> dict[str, list[float]]:
         if kind is not Hasup:
             return {}
-        return {
-            f"core killed and a child with it, {many} programs": measure.core_death(child, many, 1 if quick else 10)
-        }
+        return {f"core killed and a child with it, {many} programs": measure.core_death(child, many, 1 if quick else 8)}
 
     yield "watched", watched
     yield "core death", core_death
