@@ -1,5 +1,6 @@
 """Replicas on Unix sockets and on IPv6, behind the dispatcher of a whole hasup."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -112,9 +113,10 @@ def test_another_user_makes_its_socket_and_leads_nobody_to_roots(hasup):
     )
     assert get(f"http://127.0.0.1:{port}/") == "user 65534"
     path = sockets(hasup)[0]
-    with socket.socket(socket.AF_UNIX) as roots:
+    with socket.socket(socket.AF_UNIX) as roots, contextlib.ExitStack() as stack:
         secret = f"/tmp/hasup-secret-{os.getpid()}"
         roots.bind(secret)
+        stack.callback(os.unlink, secret)
         roots.listen()
         os.unlink(path)
         os.symlink(secret, path)
@@ -126,7 +128,6 @@ def test_another_user_makes_its_socket_and_leads_nobody_to_roots(hasup):
         with roots.accept()[0] as tried:
             tried.settimeout(60)
             assert tried.recv(65536) == b"", "nothing of the client's"
-        os.unlink(secret)
 
 
 NGINX = """
