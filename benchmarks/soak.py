@@ -6,8 +6,9 @@ Clients of every kind at once, by a seeded order: small answers one a connection
 and uploads, slow readers, half-closed and idle connections, some that reset in the middle and some that never say
 anything. Each pauses a little: this is about what is left over, not about speed. Printed each minute: requests so far,
 failures, resident memory and descriptors of the dispatcher, of the core and of the guardian. It ends with 1 when a
-request failed, when the dispatcher's memory was larger in the second half than ever in the first by more than a
-twentieth, or when it holds more descriptors at the end than at the start.
+request failed, when the dispatcher's memory was larger in the last third than ever before by more than a twentieth (it
+grows at first, to what the buffers of slow receivers take), or when it holds more descriptors at the end than at the
+start.
 """
 
 import argparse
@@ -239,9 +240,9 @@ def verdict(clients: Clients, rows: list[dict[str, object]], before: tuple[int, 
     for what, number in clients.failed.most_common():
         print(f"  failed {number} times: {what}")
     memory = [row["dispatcher"][0] for row in rows]  # type: ignore[index]
-    half = (len(memory) + 1) // 2
-    early, late = max(memory[:half]), max(memory[half:], default=0)
-    print(f"dispatcher, memory: at most {early / 1e6:.1f} MB in the first half, {late / 1e6:.1f} MB in the second")
+    third = (2 * len(memory) + 2) // 3
+    early, late = max(memory[:third]), max(memory[third:], default=0)
+    print(f"dispatcher, memory: at most {early / 1e6:.1f} MB before, {late / 1e6:.1f} MB in the last third")
     print(f"dispatcher, descriptors: {before[1]} before, {after[1]} after; at rest {after[0] / 1e6:.1f} MB")
     return int(bool(clients.failed) or late > 1.05 * early or after[1] > before[1])
 
