@@ -1,15 +1,18 @@
 """Fork and exec, and the words for why it failed."""
 
+import _signal  # type: ignore[import-not-found]  # signal without enums, which cost a child a fifth of its time
 import errno
 import fcntl
 import os
 import resource
 import select
 import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hasup.guardian.forking import fork_into
 
+Step = tuple[str, Callable[..., Any], tuple[Any, ...]]  # in which stage, what, with what
 _MAX_FDS = 1 << 20
 _MAX_REPORT = 4000
 _NO_CGROUP = b"\0"  # first in a report: the child could not enter its cgroup
@@ -59,50 +62,41 @@ def spawn(
     """
     env = _environment(order)
     report, failed = os.pipe2(os.O_CLOEXEC)
+    lifted: list[int] = []
     # A signal that reached the child before its exec would otherwise be told to the guardian's loop, as its own.
-    signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+    _signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
     try:
+        told = _above(failed, _floor(fds), lifted)
+        steps = [*_descriptors(fds, told, lifted), *_limits(order, files), *_identity(order), *_signals()]
         pid, placed = fork_into(cgroup)
         if pid == 0:
-            _become(order, env, fds, None if placed else cgroup, failed, files)
+            _become(order, env, steps, None if placed else cgroup, told)
     except OSError:
         os.close(report)
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
-        os.close(failed)
+        _signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
+        for fd in (failed, *lifted):
+            os.close(fd)
     os.set_blocking(report, False)
     return pid, Report(report)
 
 
-def _become(
-    order: dict[str, Any],
-    env: dict[str, str],
-    fds: list[tuple[int, int]],
-    cgroup: str | None,
-    failed: int,
-    files: tuple[int, int] | None,
-) -> None:
-    """In the child: set everything up and exec, or write why not. Never returns."""
+def _become(order: dict[str, Any], env: dict[str, str], steps: list[Step], cgroup: str | None, failed: int) -> None:
+    """In the child: take all steps and exec, or write why not. Never returns.
+
+    What is to be done was decided before the fork: each page that is written to after it is copied first.
+    """
     stage = "prepare"
     try:
-        os.setsid()
         if cgroup is not None and not _join(cgroup):
             os.write(failed, _NO_CGROUP)
+        for step in steps:
+            stage, deed, arguments = step
+            deed(*arguments)
         for name in order.get("pid_env") or ():
             env[name] = str(os.getpid())
-        failed = _place(fds, failed)
-        stage = "limits"
-        _limit(order, files)
-        stage = "user"
-        _drop_to(order)
-        if order.get("umask") is not None:
-            os.umask(order["umask"])
-        stage = "directory"
-        if order.get("directory"):
-            os.chdir(order["directory"])
         stage = "exec"
-        _default_signals()
         _exec(order["argv"], env)
     except BaseException as error:
         os.write(failed, words(stage, error, order).encode("utf-8", "replace")[:_MAX_REPORT])
@@ -110,20 +104,64 @@ def _become(
         os._exit(127)
 
 
-def _limit(order: dict[str, Any], files: tuple[int, int] | None) -> None:
+def _floor(fds: list[tuple[int, int]]) -> int:
+    """Above all targets."""
+    return max([2, *(target for target, _ in fds)]) + 1
+
+
+def _above(fd: int, floor: int, lifted: list[int]) -> int:
+    """The descriptor, or one like it where it is in the way of a target; that is added to ``lifted``."""
+    if fd < floor:
+        fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, floor)
+        lifted.append(fd)
+    return fd
+
+
+def _descriptors(fds: list[tuple[int, int]], failed: int, lifted: list[int]) -> Iterator[Step]:
+    """A session of its own, the descriptors at their targets, and all others closed but ``failed``.
+
+    Sources are above all targets first, so that none is overwritten before its turn.
+    """
+    yield "prepare", os.setsid, ()
+    floor = _floor(fds)
+    sources = dict(fds)
+    lifted.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    null = _above(lifted[-1], floor, lifted)
+    for target in range(floor):
+        if target in sources:
+            source = sources[target]
+            source = null if source < 0 else _above(source, floor, lifted)
+            yield "prepare", os.dup2, (source, target)
+        elif target < 3:
+            yield "prepare", os.dup2, (null, target)
+        else:
+            yield "prepare", os.closerange, (target, target + 1)
+    yield "prepare", os.closerange, (floor, failed)
+    yield "prepare", os.closerange, (failed + 1, _MAX_FDS)
+
+
+def _limits(order: dict[str, Any], files: tuple[int, int] | None) -> Iterator[Step]:
     if files is not None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        yield "limits", resource.setrlimit, (resource.RLIMIT_NOFILE, files)
     for name, soft, hard in order.get("rlimits") or ():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+        yield "limits", resource.setrlimit, (getattr(resource, f"RLIMIT_{name.upper()}", None), (soft, hard))
     if order.get("nice") is not None:
-        os.setpriority(os.PRIO_PROCESS, 0, order["nice"])
+        yield "limits", os.setpriority, (os.PRIO_PROCESS, 0, order["nice"])
 
 
-def _default_signals() -> None:
+def _identity(order: dict[str, Any]) -> Iterator[Step]:
+    for key, deed in (("groups", os.setgroups), ("gid", os.setgid), ("uid", os.setuid), ("umask", os.umask)):
+        if order.get(key) is not None:
+            yield "user", deed, (order[key],)
+    if order.get("directory"):
+        yield "directory", os.chdir, (order["directory"],)
+
+
+def _signals() -> Iterator[Step]:
     """Nothing ignored, nothing caught, nothing blocked: what came in meanwhile takes effect here."""
     for number in (*CAUGHT, *_IGNORED):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        yield "exec", _signal.signal, (number, _signal.SIG_DFL)
+    yield "exec", _signal.pthread_sigmask, (signal.SIG_SETMASK, ())
 
 
 def _environment(order: dict[str, Any]) -> dict[str, str]:
@@ -142,42 +180,6 @@ def _join(cgroup: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _place(fds: list[tuple[int, int]], failed: int) -> int:
-    """Put the descriptors at their targets, close all others; returns where the failure pipe is now.
-
-    Everything is first lifted above all targets, so that no source is overwritten before its turn.
-    """
-    floor = max(3, *(target + 1 for target, _ in fds), 3) if fds else 3
-    null = os.open(os.devnull, os.O_RDWR)
-    lifted = [(target, fcntl.fcntl(null if source < 0 else source, fcntl.F_DUPFD, floor)) for target, source in fds]
-    failed = fcntl.fcntl(failed, fcntl.F_DUPFD_CLOEXEC, floor)
-    for target, source in lifted:
-        os.dup2(source, target, inheritable=True)
-    wanted = {target for target, _ in fds}
-    for fd in range(floor):
-        if fd not in wanted:
-            os.dup2(null, fd, inheritable=True) if fd < 3 else _close(fd)
-    os.closerange(floor, failed)
-    os.closerange(failed + 1, _MAX_FDS)
-    return failed
-
-
-def _close(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        pass
-
-
-def _drop_to(order: dict[str, Any]) -> None:
-    if order.get("groups") is not None:
-        os.setgroups(order["groups"])
-    if order.get("gid") is not None:
-        os.setgid(order["gid"])
-    if order.get("uid") is not None:
-        os.setuid(order["uid"])
 
 
 def _exec(argv: list[str], env: dict[str, str]) -> None:
