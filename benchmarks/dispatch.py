@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from common import HAPROXY, free_port
 from page import put
 
 ANSWER = "x" * 200
@@ -50,25 +51,6 @@ events {{ worker_connections 8192; }}
 stream {{ upstream web {{ {servers} }}
   server {{ listen 127.0.0.1:{port} backlog=4096; proxy_pass web; }} }}
 """
-HAPROXY = """
-global
-  maxconn 8192
-  nbthread 1
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen web
-  bind 127.0.0.1:{port} backlog 4096
-{servers}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -14,13 +14,14 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from common import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 ERRORS = ("connect", "read", "write", "timeout")
@@ -67,12 +68,6 @@ ready.{ready}
 listen = {{ address = "127.0.0.1:{port}", mode = "{mode}"{more} }}
 {port_option}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serve_py() -> str:

@@ -28,23 +28,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from common import HAPROXY, free_port
+
 SOURCE = Path(__file__).resolve().parents[1] / "supervisor"
 WORKERS = 3
 SHAPES = {"one request a connection": ["-H", "Connection: close"], "keep-alive": []}
 TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-HAPROXY = """
-global
-  maxconn 8192
-  nbthread 1
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen web
-  bind 127.0.0.1:{port} backlog 4096
-{servers}
-"""
 WORKER = '''
 """Answers 200 bytes on the socket that it is handed, at $REUSEPORT or at $PORT; counts in a file that it maps."""
 import mmap, os, select, socket, sys
@@ -104,12 +93,6 @@ port = "auto"
 [programs.grouped]
 env.REUSEPORT = "{grouped}"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

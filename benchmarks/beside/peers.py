@@ -228,6 +228,7 @@ class _Folders(Peer):
             self._script(self.services / slot / "run", f"exec {shlex.join(words)}")
             if len(words) > 3:
                 self._script(self.services / slot / "log" / "run", f"exec {found(self.logger)} {self.log_options}")
+                (self.services / slot / "log" / "config").write_text("s10000000\nn11\n")  # svlogd's way to be told
 
     log_options = ""
 
@@ -258,7 +259,7 @@ class Runit(_Folders):
 class S6(_Folders):
     name = "s6"
     logger = "s6-log"
-    log_options = "s10000000 n10 ."
+    log_options = "s10000000 n11 ."
     log_of = "services/a/log/current"
 
     def argv(self) -> Command:
@@ -271,7 +272,7 @@ class S6(_Folders):
 class Daemontools(_Folders):
     name = "daemontools"
     logger = "multilog"
-    log_options = "s10000000 n10 ."
+    log_options = "s10000000 n11 ."
     log_of = "services/a/log/current"
 
     def argv(self) -> Command:
@@ -356,7 +357,7 @@ class Systemd(Peer):
         self._inside(self.argv())
 
     def stop(self) -> None:
-        self._inside(["systemctl", "stop", "bench.target", *(unit for unit in self.units if unit != "bench.target")])
+        self._inside(["systemctl", "stop", "bench.target"])
 
     def close(self) -> None:
         if self._machine is not None:

@@ -84,6 +84,10 @@ class Machine:
                     return int(child)
         return None
 
+    def path(self, inside: str) -> Path:
+        """A file in there, by its path without the first slash, as seen from here."""
+        return Path("/proc", str(self.init_pid()), "root") / inside
+
     def run(self, *argv: str, timeout: float = 120.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command inside."""
         pid = self.init_pid()

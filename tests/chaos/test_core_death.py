@@ -107,17 +107,23 @@ def settled(hasup: Hasup) -> bool:
     }  # fmt: skip
 
 
+def start_dying(hasup: Hasup, text: str, k: int) -> Path:
+    """Start it, with a core that dies at its k-th boundary; the file that says that it has."""
+    died = hasup.folder / "died"
+    hasup.env["PYTHONPATH"] = f"{Path(__file__).parent / 'dying'}:{hasup.env['PYTHONPATH']}"
+    hasup.env["HASUP_TEST_DIE"] = f"{k}:{died}"
+    hasup.start(text, code=None)
+    until(lambda: hasup.run("status", code=None).returncode == 0, "it is up")
+    return died
+
+
 BOUNDARIES = [1, 2, 3, 5, 8, 12, 17, 23, 30, 38, 47, 57]
 LONG = [k for k in range(1, 160) if k not in BOUNDARIES]
 
 
 @pytest.mark.parametrize("k", [*BOUNDARIES, *(pytest.param(k, marks=pytest.mark.long) for k in LONG)])
 def test_killed_at_the_kth_boundary(hasup, k):
-    died = hasup.folder / "died"
-    hasup.env["PYTHONPATH"] = f"{Path(__file__).parent / 'dying'}:{hasup.env['PYTHONPATH']}"
-    hasup.env["HASUP_TEST_DIE"] = f"{k}:{died}"
-    hasup.start(SCENARIO, code=None)
-    until(lambda: hasup.run("status", code=None).returncode == 0, "it is up")
+    died = start_dying(hasup, SCENARIO, k)
     hasup.wait("counter.1", "counts", lambda r: r["ready"])
     before = hasup.replica("counter.1")
     drive(hasup)
@@ -138,11 +144,7 @@ MANY = "".join(f"[programs.p{n}]\ncommand = 'sleep 1000'\nready.after = '1ms'\n"
 @pytest.mark.parametrize("k", [2, 5, *(pytest.param(k, marks=pytest.mark.long) for k in (3, 4, 6, 7, 8, 9, 10, 11))])
 def test_killed_while_it_starts_many(hasup, k):
     """Their orders leave in several packets: the next core starts those of whom the guardian has heard nothing."""
-    died = hasup.folder / "died"
-    hasup.env["PYTHONPATH"] = f"{Path(__file__).parent / 'dying'}:{hasup.env['PYTHONPATH']}"
-    hasup.env["HASUP_TEST_DIE"] = f"{k}:{died}"
-    hasup.start(MANY, code=None)
-    until(lambda: hasup.run("status", code=None).returncode == 0, "it is up")
+    died = start_dying(hasup, MANY, k)
     until(lambda: all(replica["ready"] for replica in hasup.replicas().values()), "all run")
     assert died.exists()
     assert running_copies(hasup.instance()["instance"]) == Counter({f"p{n}.1": 1 for n in range(70)})

@@ -5,7 +5,6 @@ import os
 import re
 import threading
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -54,7 +53,7 @@ def test_start_status_reload_and_stop(service):
     assert answer(port).startswith("web.")
     assert shop.machine.show(UNIT, "MainPID") == str(shop.status()["supervisor"]["guardian_pid"])
     assert "2 of 2 replicas ready" in until(lambda: shop.machine.show(UNIT, "StatusText"), "a status text")
-    folders = Path(f"/proc/{shop.machine.init_pid()}/root/sys/fs/cgroup/system.slice/{UNIT}")
+    folders = shop.machine.path(f"sys/fs/cgroup/system.slice/{UNIT}")
     assert list(folders.glob("hasup-*/web*1")), "each replica has a cgroup of its own"
     shop.config.write_text(web(port).replace("replicas = 2", "replicas = 3"))
     shop.ctl("reload", UNIT)

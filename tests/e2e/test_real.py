@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Asking, free_port, get, needs, until
+from tests.support.apps import ASGI, WSGI
 
 pytestmark = pytest.mark.e2e
 
@@ -164,19 +165,6 @@ def test_postgresql(cluster, hasup, ready):
 
 
 # --- gunicorn and uvicorn -------------------------------------------------------------------------------------------
-WSGI = """
-import os
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [os.environ["HASUP_REPLICA"].encode()]
-"""
-ASGI = """
-import os
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        await send({"type": "http.response.body", "body": os.environ["HASUP_REPLICA"].encode()})
-"""
 GUNICORN = f"{PYTHON} -m gunicorn --no-control-socket"
 SERVERS = {  # behind the proxy; test_share_servers.py has them share the socket
     "gunicorn": (WSGI, f"{GUNICORN} --bind 127.0.0.1:${{PORT}} app:app"),

@@ -12,23 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Asking, Hasup, free_port, get, needs, of_group, state_of, until
+from tests.support.apps import ASGI, WSGI
 from tests.support.pages import files
 
 pytestmark = pytest.mark.e2e
 
-WSGI = """
-import os
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [os.environ["HASUP_REPLICA"].encode()]
-"""
-ASGI = """
-import os
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        await send({"type": "http.response.body", "body": os.environ["HASUP_REPLICA"].encode()})
-"""
 CLIENTS = 3
 
 

@@ -20,13 +20,15 @@ class Curve(NamedTuple):
 
 def curves(used: Sequence[Used], since: float, until: float, count: int) -> Iterator[Curve]:
     """Processor time and memory, as far as they are known."""
-    cpu = [one for one in used if one.cpu is not None]
+    cpu = [one for one in used if one.row.cpu is not None]
     if cpu:
-        words = span([one.cpu or 0.0 for one in cpu], [one.cpu_most or 0.0 for one in cpu], percent)
-        yield Curve(" cpu", highest(cpu, lambda one: one.cpu_most or 0.0, since, until, count), words)
+        words = span([one.row.cpu or 0.0 for one in cpu], [one.row.cpu_most or 0.0 for one in cpu], percent)
+        yield Curve(" cpu", highest(cpu, lambda one: one.row.cpu_most or 0.0, since, until, count), words)
     if used:
-        words = span([one.memory for one in used], [one.memory_most for one in used], lambda value: size(int(value)))
-        yield Curve(" mem", highest(used, lambda one: one.memory_most, since, until, count), words)
+        words = span(
+            [one.row.memory for one in used], [one.row.memory_most for one in used], lambda value: size(int(value))
+        )
+        yield Curve(" mem", highest(used, lambda one: one.row.memory_most, since, until, count), words)
 
 
 def span(means: Sequence[float], most: Sequence[float], show: Callable[[float], str]) -> str:
@@ -68,9 +70,9 @@ def document(used: Sequence[Used]) -> list[dict[str, Any]]:
     """For JSON."""
     return [
         {
-            "at": iso(one.at), "seconds": one.seconds, "cpu_percent": one.cpu, "cpu_percent_most": one.cpu_most,
-            "memory_bytes": one.memory, "memory_bytes_most": one.memory_most, "threads": one.threads,
-            "processes": one.processes, "open_files": one.open_files,
+            "at": iso(one.at), "seconds": one.seconds, "cpu_percent": one.row.cpu, "cpu_percent_most": one.row.cpu_most,
+            "memory_bytes": one.row.memory, "memory_bytes_most": one.row.memory_most, "threads": one.row.threads,
+            "processes": one.row.processes, "open_files": one.row.open_files,
         }
         for one in used
     ]  # fmt: skip

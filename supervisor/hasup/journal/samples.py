@@ -33,7 +33,7 @@ _SHED: Final = """
 
 
 class Row(NamedTuple):
-    """A minute of one replica: means and highest values; None where nobody looked."""
+    """A minute (or ten) of one replica: means and highest values; None where nobody looked."""
 
     replica: str
     cpu: float | None  # percent of a core

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from hasup.journal.reader import Unreadable, connect
-from hasup.journal.samples import LONG_S, MINUTE_S
+from hasup.journal.samples import LONG_S, MINUTE_S, Row
 
 _SINCE: Final = 4  # the version of the tables
 _QUERY: Final = """
@@ -17,18 +17,11 @@ _QUERY: Final = """
 
 
 class Used(NamedTuple):
-    """So many seconds of one replica, from ``at`` (seconds since 1970): means and highest values."""
+    """So many seconds of one replica, from ``at`` (seconds since 1970)."""
 
     at: float
     seconds: int
-    replica: str
-    cpu: float | None  # percent of a core
-    cpu_most: float | None
-    memory: int  # bytes
-    memory_most: int
-    threads: int | None
-    processes: int | None
-    open_files: int | None
+    row: Row
 
 
 def read_usage(path: str, replicas: Sequence[str], since: float, until: float) -> dict[str, list[Used]]:
@@ -40,7 +33,7 @@ def read_usage(path: str, replicas: Sequence[str], since: float, until: float) -
         with contextlib.closing(connect(path)) as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] >= _SINCE:
                 for one in _rows(connection, replicas, since, until):
-                    found[one.replica].append(one)
+                    found[one.row.replica].append(one)
     except (sqlite3.Error, ValueError) as error:
         raise Unreadable(f"the journal {path} can't be read: {error}") from error
     return found
@@ -52,4 +45,4 @@ def _rows(connection: sqlite3.Connection, replicas: Sequence[str], since: float,
     for seconds in (LONG_S, MINUTE_S):
         begin, end = int((since - seconds) * 1e6), int(until * 1e6)
         for row in connection.execute(query, (seconds, begin, end, *replicas)):
-            yield Used(*row)
+            yield Used(row[0], row[1], Row(*row[2:]))

@@ -1,5 +1,6 @@
 """A child is in its cgroup before it does anything, however the kernel lets it get there."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -48,6 +49,21 @@ def test_a_child_is_in_its_cgroup(folder, number):
     *lines, said = child_of(folder, number)
     assert any(line.startswith("0::") and line.endswith(os.path.basename(folder)) for line in lines)
     assert said == "in it"
+
+
+def test_where_the_kernel_can_it_is_born_there(folder):
+    """Not moved there: that takes ten milliseconds."""
+    script = (
+        "import ctypes, os, sys\nfrom hasup.guardian.forking import fork_into\npid, placed = fork_into(sys.argv[1])\n"
+        "if pid == 0: os._exit(0)\nos.waitpid(pid, 0)\nprint(placed, ctypes.get_errno())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder], capture_output=True, text=True, timeout=60, check=True
+    )
+    placed, number = done.stdout.split()
+    if int(number) in (errno.ENOSYS, errno.EPERM):
+        pytest.skip("no clone3 here")
+    assert placed == "True"
 
 
 @pytest.mark.parametrize("number", ["435", UNKNOWN])

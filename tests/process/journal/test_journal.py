@@ -420,7 +420,7 @@ def test_samples_come_back_for_who_is_asked_about(kept: Kept) -> None:
     kept.append(record(1))
     wait_for(lambda: len(read_usage(kept.path, ["web.1"], begin, begin + 600)["web.1"]) == 2, "two samples")
     found = read_usage(kept.path, ["web.1", "db.1"], begin, begin + 60)
-    assert found == {"web.1": [Used(begin, 60, "web.1", 5.0, 9.0, 1_000, 2_000, 1, None, None)], "db.1": []}
+    assert found == {"web.1": [Used(begin, 60, Row("web.1", 5.0, 9.0, 1_000, 2_000, 1, None, None))], "db.1": []}
     kept.wait_written(1)
     assert kept.troubles == []
 
