@@ -35,9 +35,7 @@ class Backend:
     def __init__(self, name: str, address: str, weight: float = 1, state: str = READY, born: float = 0.0) -> None:
         self.name = name
         self.address = address
-        self.target: tuple[int, str | tuple[str, int], int | None] | None = (
-            None  # the address, as whoever connects to it has parsed it
-        )
+        self.target: Target | None = None  # the address, as whoever connects to it has parsed it
         self.weight = weight
         self.state = state
         self.born = born
