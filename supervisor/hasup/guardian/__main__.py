@@ -15,7 +15,8 @@ import sys
 from typing import Any
 
 from hasup.guardian.guardian import Guardian
-from hasup.guardian.spawn import CAUGHT, complain
+from hasup.guardian.spawn import complain
+from hasup.guardian.steps import CAUGHT
 from hasup.guardian.tree import children
 from hasup.guardian.upgrade import inherited, read_state, rehearse, resume
 from hasup.loop import EXITS, Loop

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hasup.guardian import cgroups
+from hasup.guardian import cgroups, cloning
 from hasup.guardian.leftovers import end_leftovers
 from hasup.protocol.guardian import MAX_FRAME, decode, encode
 
@@ -118,7 +118,7 @@ class Bench:
         *,
         cgroup: bool = False,
         attend: bool = True,
-        patience: dict[str, float] | None = None,
+        patience: dict[str, float | None] | None = None,
         **options: Any,
     ) -> None:
         self.folder = folder
@@ -232,7 +232,7 @@ class Bench:
             self._errors.close()
 
 
-def _patched(patience: dict[str, float]) -> list[str]:
+def _patched(patience: dict[str, float | None]) -> list[str]:
     lines = ["import sys, hasup.guardian.__main__ as main"]
     for name, value in patience.items():
         module, _, constant = name.partition(".")
@@ -246,6 +246,11 @@ def can_make_cgroups() -> bool:
     made = probe.folder is not None
     probe.close()
     return made
+
+
+def can_clone() -> bool:
+    """Whether children that borrow the guardian's memory can be made here."""
+    return cloning._spawn is not None
 
 
 def pids_in(path: Path, count: int) -> list[int]:

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.guardian.harness import Bench
+from tests.process.guardian.harness import Bench, Benches, can_clone
 
 FOREVER = ["sleep", "1000"]
+
+
+@pytest.fixture(params=["cloned", "forked"])
+def bench(request: pytest.FixtureRequest, start: Benches) -> Bench:
+    """A guardian that starts children in the one way, and one that does so in the other."""
+    if request.param == "cloned" and not can_clone():
+        pytest.skip("the library for it is not built here")
+    return start(patience={"cloning._spawn": None} if request.param == "forked" else None)
 
 
 def script(folder: Path, text: str, mode: int = 0o755) -> str:
