@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Final
@@ -75,10 +76,13 @@ class Memory:
         self._map[start : start + len(data)] = data
         return self._base + start
 
-    def put_texts(self, texts: list[bytes]) -> list[int]:
-        """The addresses of copies, each with a zero at its end."""
-        at = self.put(b"\0".join([*texts, b""]))
-        return list(accumulate((len(text) + 1 for text in texts), initial=at))[:-1]
+    def put_texts(self, texts: list[str]) -> list[int]:
+        """The addresses of copies, each with a zero at its end. Raises ValueError for one with a zero in it."""
+        data = _encoded("\0".join([*texts, ""]))
+        if data.count(0) != len(texts):
+            raise ValueError("embedded null byte")
+        sizes = [len(text) + 1 for text in (texts if data.isascii() else map(_encoded, texts))]
+        return list(accumulate(sizes, initial=self.put(data)))[:-1]
 
     def put_pointers(self, pointers: Iterable[int]) -> int:
         """The address of an array of them, with a null at its end."""
@@ -116,44 +120,44 @@ def cause(said: bytes, plan: Plan | None) -> str:
 
 def _lay_out(plan: Plan) -> tuple[Memory, int, int]:
     """The memory, and where in it how many steps are."""
-    settings = plan.env | dict.fromkeys(plan.pid_env, "\x00" * _PID_DIGITS)
-    env = [f"{name}={value}".encode(_ENCODING, "surrogateescape") for name, value in settings.items()]
-    argv = [word.encode(_ENCODING, "surrogateescape") for word in plan.argv]
-    programs = [path.encode(_ENCODING, "surrogateescape") for path in plan.programs]
-    _check(plan, [*argv, *programs], [*plan.env, *plan.env.values()])
-    texts = sum(map(len, (*env, *argv, *programs)))
-    count = len(plan.steps) + len(plan.pid_env) + len(programs)
-    memory = Memory(texts + 16 * (len(env) + len(argv) + len(programs)) + (_STEP.size + 64) * count + 1024)
-    steps = [_ENCODERS[step.call](memory, step) for step in plan.steps]
-    variables = dict(zip(settings, memory.put_texts(env), strict=True))
-    for name in plan.pid_env:
-        steps.append(_pack("write_pid", variables[name] + len(name.encode(_ENCODING, "surrogateescape")) + 1))
-    environment = memory.put_pointers(variables.values())
-    vector = memory.put_pointers(memory.put_texts(argv))
-    for path in memory.put_texts(programs):
-        steps.append(_pack("execve", path, vector, environment, plan.is_searched))
-    return memory, memory.put(b"".join(steps)), count
-
-
-def _check(plan: Plan, words_of_it: list[bytes], settings: list[str]) -> None:
-    """Raise ValueError for what no exec takes, as Python's own does."""
-    if any(b"\0" in word for word in words_of_it) or any("\0" in text for text in settings):
-        raise ValueError("embedded null byte")
-    if any("=" in name or not name for name in plan.env):
+    env = [name + "=" + value for name, value in plan.env.items() if name not in plan.pid_env]
+    if "=" in "".join(plan.env) or "" in plan.env:
         raise ValueError("illegal environment variable name")
+    texts = [*env, *plan.argv, *plan.programs]
+    size = 4 * sum(map(len, texts)) + 32 * len(texts) + 256 * (len(plan.steps) + len(plan.pid_env)) + 4096
+    memory = Memory(size)
+    steps = [_ENCODERS[step.call](memory, step) for step in plan.steps]
+    variables = memory.put_texts(env)
+    for name in plan.pid_env:
+        at = memory.put(_encoded(name) + b"=" + bytes(_PID_DIGITS))
+        steps.append(_pack("write_pid", at + len(_encoded(name)) + 1))
+        variables.append(at)
+    environment = memory.put_pointers(variables)
+    argv = memory.put_pointers(memory.put_texts(plan.argv))
+    steps += [_pack("execve", path, argv, environment, plan.is_searched) for path in memory.put_texts(plan.programs)]
+    return memory, memory.put(b"".join(steps)), len(steps)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(_ENCODING, "surrogateescape")
 
 
 def _pack(call: str, *arguments: int) -> bytes:
     return _STEP.pack(_numbers[call], *arguments, *(0,) * (5 - len(arguments)))
 
 
+@lru_cache(maxsize=1024)
+def _without_memory(call: str, arguments: tuple[int, ...]) -> bytes:
+    return _pack(call, *arguments)
+
+
 def _plain(call: str) -> Callable[[Memory, Step], bytes]:
-    return lambda _, step: _pack(call, *step.arguments)
+    return lambda _, step: _without_memory(call, step.arguments)
 
 
 def _close_range(_: Memory, step: Step) -> bytes:
     low, high = step.arguments
-    return _pack("close_range", low, high - 1)
+    return _without_memory("close_range", (low, high - 1))
 
 
 def _limit(memory: Memory, step: Step) -> bytes:
@@ -162,19 +166,21 @@ def _limit(memory: Memory, step: Step) -> bytes:
 
 
 def _directory(memory: Memory, step: Step) -> bytes:
-    [path] = memory.put_texts([os.fsencode(step.arguments[0])])
-    return _pack("chdir", path)
+    return _pack("chdir", *memory.put_texts([step.arguments[0]]))
 
 
-def _default(memory: Memory, step: Step) -> bytes:
-    """The signal's default: a ``struct sigaction`` of zeros."""
-    return _pack("rt_sigaction", step.arguments[0], memory.put(bytes(32)), 0, 8)
+def _default(_: Memory, step: Step) -> bytes:
+    """The signal's default is a ``struct sigaction`` of zeros."""
+    return _without_memory("rt_sigaction", (step.arguments[0], _ZEROS_AT, 0, _SIGNAL_SET))
 
 
-def _no_mask(memory: Memory, step: Step) -> bytes:
-    return _pack("rt_sigprocmask", step.arguments[0], memory.put(bytes(8)), 0, 8)
+def _no_mask(_: Memory, step: Step) -> bytes:
+    return _without_memory("rt_sigprocmask", (step.arguments[0], _ZEROS_AT, 0, _SIGNAL_SET))
 
 
+_ZEROS = ctypes.create_string_buffer(64)
+_ZEROS_AT: Final = ctypes.addressof(_ZEROS)
+_SIGNAL_SET: Final = 8  # bytes, to the kernel
 _ENCODERS: Final[dict[str, Callable[[Memory, Step], bytes]]] = {
     "setsid": _plain("setsid"), "dup2": _plain("dup3"), "umask": _plain("umask"), "setpriority": _plain("setpriority"),
     "closerange": _close_range, "setrlimit": _limit, "chdir": _directory, "signal": _default,
