@@ -51,7 +51,7 @@ def test_start_imports_no_decisions(hasup):
     hasup.run("stop")
     assert "hasup.config.loading" in modules
     assert not {name for name in modules if name.startswith(("hasup.core", "hasup.journal", "hasup.dispatch"))}
-    assert not modules & {"sqlite3", "psutil", "structlog", "asyncio"}
+    assert not modules & {"click", "sqlite3", "psutil", "structlog", "asyncio"}
 
 
 def calls(hasup: Hasup, slot: str, trace: Path) -> dict[str, int]:

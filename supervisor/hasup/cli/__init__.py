@@ -30,11 +30,15 @@ def run(argv: Sequence[str]) -> int:
 def _dispatch(argv: Sequence[str]) -> int:
     from hasup.cli import fast
 
-    arguments = fast.parse_status(argv)
-    if arguments is not None:  # scripts poll it: not even click is imported
+    plain = fast.parse(argv)
+    if plain is not None and plain.command == "status":  # scripts poll it: not even click is imported
         from hasup.cli.statusview import show
 
-        return show(*arguments)
+        return show(plain.config, plain.names, plain.flag)
+    if plain is not None and plain.command == "start":  # a fifth of what there is to import
+        from hasup.cli.starting import start
+
+        return start(plain.config, plain.names, plain.flag)
     from hasup.cli.group import invoke
 
     return invoke(argv)

@@ -1,34 +1,37 @@
-"""The command line of a plain ``hasup status``, read without click. Whatever is less than plain is click's."""
+"""The command lines of a plain ``hasup status`` and ``hasup start``, read without click. Whatever is less than plain
+is click's.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_FLAGS: Final = {"status": ("--json",), "start": ("-d", "--detach")}
 
 
-class StatusArguments(NamedTuple):
-    """What :func:`hasup.cli.statusview.show` takes."""
+class Plain(NamedTuple):
+    """A command and what it takes. ``flag``: whether it has its only one."""
 
+    command: str
     config: str | None
     names: tuple[str, ...]
-    as_json: bool
+    flag: bool
 
 
-def parse_status(argv: Sequence[str]) -> StatusArguments | None:
-    """The arguments of ``[-c FILE] status [-c FILE] [--json] [NAME…]``, or None when it is anything else."""
+def parse(argv: Sequence[str]) -> Plain | None:
+    """The arguments of ``[-c FILE] COMMAND [-c FILE] [FLAG] [NAME…]``, or None when it is anything else."""
     config: str | None = None
     words: list[str] = []
-    as_json = False
+    flag = False
     rest = iter(argv)
     for word in rest:
         if word in ("-c", "--config"):
             config = next(rest, None)
             if config is None:
                 return None
-        elif word == "--json" and words:
-            as_json = True
-        elif word.startswith("-") or not word:
+        elif words and word in _FLAGS[words[0]]:
+            flag = True
+        elif word.startswith("-") or not word or (not words and word not in _FLAGS):
             return None
         else:
             words.append(word)
-    if not words or words[0] != "status":
-        return None
-    return StatusArguments(config, tuple(words[1:]), as_json)
+    return Plain(words[0], config, tuple(words[1:]), flag) if words else None

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import PurePath
 from typing import Any, Final
 
 from hasup.guardian.failure import words
@@ -37,7 +36,7 @@ class _Call(ctypes.Structure):
 def _load() -> tuple[Any, dict[str, int]]:
     """The library's function and the numbers of system calls on this machine; None and {} where there is none."""
     try:
-        library = ctypes.PyDLL(str(PurePath(__file__).with_name("_child.so")))
+        library = ctypes.PyDLL(os.path.join(os.path.dirname(__file__), "_child.so"))
         if ctypes.c_int.in_dll(library, "hasup_layout").value != _LAYOUT:
             return None, {}
         table = (_Call * 64).in_dll(library, "hasup_calls")

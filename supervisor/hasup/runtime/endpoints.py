@@ -6,7 +6,6 @@ would be longer than the kernel takes. Those are in a folder of hasup's in the m
 """
 
 import contextlib
-import hashlib
 import os
 import pwd
 import stat
@@ -95,6 +94,8 @@ class Endpoints:
             os.rmdir(self._outside())
 
     def _outside(self) -> str:
+        import hashlib  # brings OpenSSL along, and is seldom needed
+
         mark = hashlib.sha256(os.fsencode(f"{os.geteuid()} {self._own}")).hexdigest()[:8]
         return os.path.join(_machines_folder(), f"hasup-{mark}")
 
