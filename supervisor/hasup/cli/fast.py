@@ -26,7 +26,7 @@ def parse(argv: Sequence[str]) -> Plain | None:
     for word in rest:
         if word in ("-c", "--config"):
             config = next(rest, None)
-            if config is None:
+            if not config:
                 return None
         elif words and word in _FLAGS[words[0]]:
             flag = True
