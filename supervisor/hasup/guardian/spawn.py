@@ -64,7 +64,7 @@ def spawn(
     finally:
         for fd in (told, *lifted):
             os.close(fd)
-    return pid, Report(report, todo, borrowed)
+    return pid, Report(report, todo._replace(env={}), borrowed)
 
 
 def fork_failure(error: OSError) -> str:
