@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -106,24 +107,35 @@ def _measures(child: str, quick: bool, tries: int, number: int) -> Iterator[tupl
     yield "1", start_and_stop(1)
     yield str(some), start_and_stop(some)
     yield str(most), start_and_stop(most)
-    for count in (10, many):
+    for count in (10, many, most):
         yield f"idle, {count}", idle(count)
 
-    def watched(kind: type[Peer]) -> dict[str, list[float]]:
-        if kind is not Hasup:
-            return {}
-        spent, _ = measure.idle(WatchedHasup, child, many, 5.0 if quick else 20.0, ("beat",))
-        return {f"the same, {many} watched: a beat a second, sampled every 5 s (s)": [spent]}
-
-    def core_death(kind: type[Peer]) -> dict[str, list[float]]:
-        if kind is not Hasup:
-            return {}
-        return {f"core killed and a child with it, {many} programs": measure.core_death(child, many, 1 if quick else 8)}
-
-    yield "watched", watched
-    yield "core death", core_death
+    yield from _of_hasup(child, quick, (10, many, most))
     yield "status", lambda kind: {f"status, {some} programs": measure.status(kind, child, some, 3 if quick else 10)}
     yield "logs", logs
+
+
+def _of_hasup(child: str, quick: bool, sizes: tuple[int, int, int]) -> Iterator[tuple[str, Deed]]:
+    """What only hasup has, or is measured for."""
+
+    def own(deed: Callable[[], dict[str, list[float]]]) -> Deed:
+        return lambda kind: deed() if kind is Hasup else {}
+
+    def settled(count: int) -> dict[str, list[float]]:
+        """It looks at each program 10 and 20 s after its start, and every 30 s as long as it does nothing."""
+        spent, _ = measure.idle(Hasup, child, count, *((5.0, (), 3.0) if quick else (60.0, (), 25.0)))
+        return {f"the same from 25 s on, {count} programs (s)": [spent]}
+
+    def watched(count: int) -> dict[str, list[float]]:
+        spent, _ = measure.idle(WatchedHasup, child, count, 5.0 if quick else 20.0, ("beat",))
+        return {f"the same, {count} watched: a beat a second, sampled every 5 s (s)": [spent]}
+
+    for count in sizes:
+        yield f"settled, {count}", own(partial(settled, count))
+        yield f"watched, {count}", own(partial(watched, count))
+    count = sizes[1]
+    title = f"core killed and a child with it, {count} programs"
+    yield "core death", own(lambda: {title: measure.core_death(child, count, 1 if quick else 8)})
 
 
 def _take(table: Table, title: str, kind: type[Peer], deed: Deed) -> None:

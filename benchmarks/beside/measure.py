@@ -145,11 +145,13 @@ def core_death(child: str, count: int, tries: int) -> list[float]:
     return taken
 
 
-def idle(kind: type[Peer], child: str, count: int, seconds: float, extra: tuple[str, ...] = ()) -> tuple[float, float]:
+def idle(
+    kind: type[Peer], child: str, count: int, seconds: float, extra: tuple[str, ...] = (), rest: float = 3.0
+) -> tuple[float, float]:
     """CPU seconds a minute of the supervisor, and its proportional memory in MiB, with nothing to do."""
     with Stage(kind, child, count, extra) as stage:
         stage.wait_for_starts(count)
-        time.sleep(3.0)  # the supervisor comes to rest
+        time.sleep(rest)
         own = own_processes(stage.peer, set(stage.pids.values()))
         before = cpu_seconds(own)
         time.sleep(seconds)
