@@ -88,7 +88,7 @@ static void write_pid(char *at)
 static long try_program(const struct step *step)
 {
     const long *a = step->arguments;
-    if (failed(call(SYS_access, a[0], 0, 0, 0, 0)) && a[3]) /* a[3]: it is looked for; far cheaper than to try */
+    if (a[3] && failed(call(SYS_access, a[0], 0, 0, 0, 0))) /* it is looked for: this is far cheaper than to try */
         return 0;
     return call(SYS_execve, a[0], a[1], a[2], 0, 0);
 }

@@ -60,9 +60,11 @@ class Cgroups:
         if self.folder is None:
             return None
         path = f"{self.folder}/{safe_name(slot)}"
-        if os.path.exists(path):
+        fault = _mkdir(path)
+        if fault == errno.EEXIST:
             remove_tree(path)  # with its bounds, and what its last run made of it and below it
-        return path if _make(path) else None
+            fault = _mkdir(path)
+        return path if fault in (0, errno.EEXIST) else None
 
     def remove(self, slot: str) -> None:
         """Give the slot's folder back, with those that its processes made below; what is not empty stays."""
@@ -183,8 +185,9 @@ class SharedOoms:
 
 def remove_tree(folder: str) -> None:
     """Remove a folder and those below it, as far as they are empty."""
-    for path, _, _ in os.walk(folder, topdown=False):
-        _remove(path)
+    if not _remove(folder):
+        for path, _, _ in os.walk(folder, topdown=False):
+            _remove(path)
 
 
 def _step_aside(folder: str) -> None:
@@ -222,17 +225,21 @@ def _read(path: str) -> bytes:
 
 
 def _make(path: str) -> bool:
+    return _mkdir(path) in (0, errno.EEXIST)
+
+
+def _mkdir(path: str) -> int:
+    """The error's number, 0 when it was made."""
     try:
         os.mkdir(path)
-    except FileExistsError:
-        return True
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
 
 
-def _remove(path: str) -> None:
+def _remove(path: str) -> bool:
     try:
         os.rmdir(path)
     except OSError:
-        pass
+        return False
+    return True

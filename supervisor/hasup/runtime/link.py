@@ -124,11 +124,8 @@ class GuardianLink:
         return True
 
     def _ready(self, _mask: int) -> None:
-        while self._unsent and self._try(*self._unsent[0]):
-            for fd in self._unsent.popleft()[1]:
-                os.close(fd)
-        if not self._unsent:
-            self._loop.modify(self._socket.fileno(), read=True, write=False)
+        if self._unsent:
+            self._send_more()
         for _ in range(256):
             try:
                 data, fds = self._receive()
@@ -141,6 +138,13 @@ class GuardianLink:
                 self._on_gone()
                 return
             self._on_event(decode(data), fds)
+
+    def _send_more(self) -> None:
+        while self._unsent and self._try(*self._unsent[0]):
+            for fd in self._unsent.popleft()[1]:
+                os.close(fd)
+        if not self._unsent:
+            self._loop.modify(self._socket.fileno(), read=True, write=False)
 
     def _receive(self) -> tuple[bytes, list[int]]:
         """One packet; its descriptors arrive close-on-exec."""
