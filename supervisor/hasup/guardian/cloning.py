@@ -23,6 +23,7 @@ MARK: Final = b"\1"  # first in what such a child reports
 _LAYOUT: Final = 1  # of _child.c
 _STACK: Final = 16384  # bytes; a few hundred are used
 _ALIGNED: Final = 16
+_NO_FD: Final = 1 << 30
 _STEP: Final = struct.Struct("6q")
 _FAILURE: Final = struct.Struct("3i")
 _PID_DIGITS: Final = 12
@@ -47,6 +48,8 @@ def _load() -> tuple[Any, dict[str, int]]:
         if call.name is None:
             break
         numbers[call.name.decode()] = call.number
+    if ctypes.PyDLL(None).syscall(numbers["close_range"], _NO_FD, _NO_FD, 0) != 0:  # a child would be lost without it
+        return None, {}
     spawn = library.hasup_spawn
     spawn.argtypes = (
         ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_long,
