@@ -22,9 +22,9 @@ def _arm_core() -> None:
 
 
 def _arm_guardian() -> None:
-    from hasup.guardian import forking
+    from hasup.guardian import cloning, forking
 
-    fork, clone = os.fork, forking._clone
+    fork, clone, spawn = os.fork, forking._clone, cloning._spawn
 
     def failing() -> int:
         if os.path.exists(_fault("no-memory")):
@@ -33,6 +33,8 @@ def _arm_guardian() -> None:
 
     os.fork = failing
     forking._clone = lambda cgroup: -1 if os.path.exists(_fault("no-memory")) else clone(cgroup)
+    if spawn is not None:
+        cloning._spawn = lambda *given: -errno.ENOMEM if os.path.exists(_fault("no-memory")) else spawn(*given)
 
 
 def _arm_clock() -> None:
