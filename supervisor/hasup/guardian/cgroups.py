@@ -11,6 +11,7 @@ when it is alone in FOLDER; then each slot has counters and bounds of its own.
 
 import errno
 import os
+from collections.abc import Iterable
 
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # unified: the v2 tree of a hybrid machine
 PREFIX = "hasup-"
@@ -104,10 +105,9 @@ def safe_name(slot: str) -> str:
 def members(folder: str) -> list[int]:
     """The processes in a folder and all below it. Raises OSError when it cannot be told."""
     pids: list[int] = []
-    for path, _, _ in os.walk(folder):
+    for path in _with_folders_below(folder):
         try:
-            with open(path + "/cgroup.procs", encoding="ascii") as file:
-                pids += [int(line) for line in file]
+            pids += map(int, _read_whole(path + "/cgroup.procs").split())
         except FileNotFoundError:  # removed meanwhile
             continue
         except OSError as error:
@@ -116,10 +116,19 @@ def members(folder: str) -> list[int]:
     return pids
 
 
+def _with_folders_below(folder: str) -> Iterable[str]:
+    try:
+        if os.stat(folder).st_nlink == 2:  # no folder below it, which is usual, told without a walk
+            return [folder]
+    except FileNotFoundError:
+        return []
+    return (path for path, _, _ in os.walk(folder))
+
+
 def is_populated(folder: str) -> bool:
     """Whether a process lives in the folder or below it. Raises OSError when it cannot be told."""
     try:
-        return b"populated 1" in _read(folder + "/cgroup.events")
+        return b"populated 1" in read_small(folder + "/cgroup.events")
     except FileNotFoundError:
         return False
 
@@ -137,8 +146,8 @@ def kill(folder: str) -> bool:
 def processor_s(folder: str) -> float | None:
     """Processor time of all that ever ran in a folder, in seconds; None where the kernel does not tell."""
     try:
-        with open(folder + "/cpu.stat", encoding="ascii") as file:
-            return next((int(line.split()[1]) / 1e6 for line in file if line.startswith("usage_usec ")), None)
+        lines = read_small(folder + "/cpu.stat").splitlines()
+        return next((int(line.split()[1]) / 1e6 for line in lines if line.startswith(b"usage_usec ")), None)
     except (FileNotFoundError, PermissionError):
         return None
 
@@ -151,7 +160,7 @@ def counts_ooms(folder: str) -> bool:
 def oom_kills(folder: str) -> int:
     """How many processes of the folder the kernel has killed for want of memory; 0 where it does not count."""
     try:
-        lines = _read(folder + "/memory.events").splitlines()
+        lines = read_small(folder + "/memory.events").splitlines()
         return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)
     except OSError:
         return 0
@@ -215,11 +224,20 @@ def _write(path: str, text: str) -> bool:
     return True
 
 
-def _read(path: str) -> bytes:
+def read_small(path: str) -> bytes:
     """A small file of the kernel's, in a third of the system calls that ``open`` takes. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
+def _read_whole(path: str) -> bytes:
+    """The same of one that may be long."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(fd, 65536), b""))
     finally:
         os.close(fd)
 

@@ -35,8 +35,7 @@ class Process:
 def read_process(pid: int) -> Process | None:
     """The process, or None when it is gone or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = cgroups.read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     threads = int(fields[17])

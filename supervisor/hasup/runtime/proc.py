@@ -129,8 +129,7 @@ def usage(pids: Iterable[int], *, files: bool = False, cgroup: str | None = None
     ticks: dict[tuple[int, int], int] = {}
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
+            fields = cgroups.read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
             if fields[0] in (b"Z", b"X"):
                 continue
             opened = len(os.listdir(f"/proc/{pid}/fd")) if descriptors is not None else 0
@@ -155,8 +154,7 @@ def proportional(pids: Iterable[int]) -> int | None:
     total = 0
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                state = file.read().rpartition(b")")[2].split()[0]
+            state = cgroups.read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0]
             if state == b"D":
                 return None
             if state in (b"Z", b"X"):

@@ -66,11 +66,12 @@ class Sampler:
         readings = {}
         for slot, (pid, cgroup) in alive.items():
             try:
-                used, age = usage(table.tree(pid, cgroup), cgroup=cgroup), age_of(pid)
+                used = usage(table.tree(pid, cgroup), cgroup=cgroup)
+                share = _share(self._shown, slot, pid, now, used)
+                age = age_of(pid) if share is None else None
             except OSError:
                 continue
-            share = _share(self._shown, slot, pid, now, used)
-            if share is None and age is not None:
+            if age is not None:
                 share = lifetime_percent(used, age)
             readings[slot] = Reading(share, used.memory_bytes)
         self._shown = {slot: known for slot, known in self._shown.items() if slot in alive}
