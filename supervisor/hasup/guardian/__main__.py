@@ -14,8 +14,8 @@ import signal
 import sys
 from typing import Any
 
+from hasup.guardian.complaint import complain
 from hasup.guardian.guardian import Guardian
-from hasup.guardian.spawn import complain
 from hasup.guardian.steps import CAUGHT
 from hasup.guardian.tree import children
 from hasup.guardian.upgrade import inherited, read_state, rehearse, resume

@@ -13,6 +13,8 @@ import errno
 import os
 from collections.abc import Iterable
 
+from hasup.guardian.kernelfiles import read_small, read_whole
+
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")  # unified: the v2 tree of a hybrid machine
 PREFIX = "hasup-"
 _LEAF = "/hasup-own"
@@ -107,7 +109,7 @@ def members(folder: str) -> list[int]:
     pids: list[int] = []
     for path in _with_folders_below(folder):
         try:
-            pids += map(int, _read_whole(path + "/cgroup.procs").split())
+            pids += map(int, read_whole(path + "/cgroup.procs").split())
         except FileNotFoundError:  # removed meanwhile
             continue
         except OSError as error:
@@ -222,24 +224,6 @@ def _write(path: str, text: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def read_small(path: str) -> bytes:
-    """A small file of the kernel's, in a third of the system calls that ``open`` takes. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 4096)
-    finally:
-        os.close(fd)
-
-
-def _read_whole(path: str) -> bytes:
-    """The same of one that may be long."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return b"".join(iter(lambda: os.read(fd, 65536), b""))
-    finally:
-        os.close(fd)
 
 
 def _make(path: str) -> bool:

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from hasup.guardian.spawn import Report, complain, fork_failure, spawn
+from hasup.guardian.complaint import complain
+from hasup.guardian.failure import fork_failure
+from hasup.guardian.spawn import Report, spawn
 from hasup.loop import EXITS, Loop, Timer
 from hasup.protocol.guardian import CORE_TIMEOUT_S, MAX_FDS, MAX_FRAME, PING_INTERVAL_S, Message, decode, encode
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hasup.guardian.clearing import Clearing
-from hasup.guardian.spawn import complain
+from hasup.guardian.complaint import complain
 from hasup.guardian.tree import Tree
 
 if TYPE_CHECKING:

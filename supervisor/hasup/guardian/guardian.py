@@ -6,10 +6,12 @@ from typing import Any
 
 from hasup.guardian.cgroups import Cgroups, SharedOoms, bound, own_folder
 from hasup.guardian.clearing import Clearing
+from hasup.guardian.complaint import complain
 from hasup.guardian.corelink import CoreLink, Packet
 from hasup.guardian.ending import Ending
+from hasup.guardian.failure import fork_failure
 from hasup.guardian.slot import NONE, RUNNING, SPAWNING, Slot
-from hasup.guardian.spawn import complain, fork_failure, spawn
+from hasup.guardian.spawn import spawn
 from hasup.guardian.systemd import notify
 from hasup.guardian.tree import Tree
 from hasup.guardian.upgrade import Upgrade

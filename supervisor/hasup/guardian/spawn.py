@@ -1,8 +1,6 @@
 """Start a child, and hear what comes of its exec."""
 
-import errno
 import os
-import select
 from typing import Any
 
 from hasup.guardian import cloning
@@ -65,24 +63,3 @@ def spawn(
         for fd in (told, *lifted):
             os.close(fd)
     return pid, Report(report, todo._replace(env={}), borrowed)
-
-
-def fork_failure(error: OSError) -> str:
-    """The words for a fork that failed."""
-    if error.errno == errno.EAGAIN:
-        return "this user or machine has no process left (see: ulimit -u, pids.max)"
-    if error.errno == errno.ENOMEM:
-        return "there is no memory left for another process"
-    return f"cannot fork: {os.strerror(error.errno or 0).lower()}"
-
-
-def complain(text: str) -> None:
-    """Say something on hasup's stderr, where there is nobody else to tell; never wait for one who does not read it."""
-    data = f"hasup: guardian: {text}\n".encode("utf-8", "backslashreplace")[: select.PIPE_BUF]
-    poller = select.poll()
-    poller.register(2, select.POLLOUT)
-    try:
-        if any(mask & select.POLLOUT for _, mask in poller.poll(0)):  # a ready pipe has room for PIPE_BUF
-            os.write(2, data)
-    except OSError:
-        pass

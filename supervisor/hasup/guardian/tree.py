@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterable, Set
 
 from hasup.guardian import cgroups
+from hasup.guardian.kernelfiles import read_small
 
 _EXEC_LOOKS = 20
 _ROUNDS = 8  # looks in a row, for what was forked or adopted meanwhile
@@ -35,7 +36,7 @@ class Process:
 def read_process(pid: int) -> Process | None:
     """The process, or None when it is gone or a zombie."""
     try:
-        fields = cgroups.read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        fields = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     threads = int(fields[17])

@@ -11,9 +11,11 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from hasup.guardian.complaint import complain
 from hasup.guardian.corelink import Parked
+from hasup.guardian.failure import fork_failure
 from hasup.guardian.slot import Slot
-from hasup.guardian.spawn import Report, complain, fork_failure, spawn
+from hasup.guardian.spawn import Report, spawn
 from hasup.loop import Timer
 from hasup.protocol.guardian import VERSION, Message, encode
 

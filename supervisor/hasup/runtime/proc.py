@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from hasup.guardian import cgroups
+from hasup.guardian.kernelfiles import read_small
 from hasup.guardian.tree import Process, environ_has, process_table, read_process
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -129,7 +130,7 @@ def usage(pids: Iterable[int], *, files: bool = False, cgroup: str | None = None
     ticks: dict[tuple[int, int], int] = {}
     for pid in pids:
         try:
-            fields = cgroups.read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+            fields = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
             if fields[0] in (b"Z", b"X"):
                 continue
             opened = len(os.listdir(f"/proc/{pid}/fd")) if descriptors is not None else 0
@@ -154,7 +155,7 @@ def proportional(pids: Iterable[int]) -> int | None:
     total = 0
     for pid in pids:
         try:
-            state = cgroups.read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0]
+            state = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0]
             if state == b"D":
                 return None
             if state in (b"Z", b"X"):

@@ -1,9 +1,11 @@
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hasup.guardian import cgroups
 from tests.process.guardian.harness import Bench, Benches, can_make_cgroups
 
 
@@ -33,3 +35,16 @@ def either(request: pytest.FixtureRequest, start: Callable[..., Bench]) -> Bench
     if request.param == "cgroup" and not can_make_cgroups():
         pytest.skip("no cgroup v2 folder may be made here")
     return start(cgroup=request.param == "cgroup")
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    """The folder of a new cgroup; it, and those below it, must be empty at the end."""
+    path = f"{cgroups.own_folder()}/hasup-test-{os.getpid()}"
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}")
+    yield path
+    cgroups.remove_tree(path)
+    assert not os.path.exists(path)

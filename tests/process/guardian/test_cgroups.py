@@ -10,18 +10,6 @@ from hasup.guardian import cgroups
 
 
 @pytest.fixture
-def folder() -> Iterator[str]:
-    path = f"{cgroups.own_folder()}/hasup-test-{os.getpid()}"
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        pytest.skip(f"no cgroup can be made here: {error}")
-    yield path
-    cgroups.remove_tree(path)
-    assert not os.path.exists(path)
-
-
-@pytest.fixture
 def sleeper() -> Iterator[int]:
     with subprocess.Popen(["sleep", "1000"]) as process:
         yield process.pid
@@ -41,3 +29,15 @@ def test_members_are_also_those_of_folders_below(folder: str, sleeper: int) -> N
 
 def test_a_folder_that_is_gone_has_no_members(folder: str) -> None:
     assert cgroups.members(f"{folder}/gone") == []
+
+
+def test_a_slots_folder_is_a_new_one(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    """What the last run left below it is gone."""
+    monkeypatch.setattr(cgroups, "own_folder", lambda: folder)
+    monkeypatch.setattr(cgroups, "_step_aside", lambda _: None)
+    of = cgroups.Cgroups("instance", True)
+    first = of.of("web.1")
+    assert first is not None
+    os.makedirs(f"{first}/left/over")
+    assert of.of("web.1") == first
+    assert not os.path.exists(f"{first}/left")

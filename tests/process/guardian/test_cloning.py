@@ -24,6 +24,14 @@ def test_an_installation_has_the_library() -> None:
     assert can_clone(), "install hasup with pip (-e too): that builds it"
 
 
+@pytest.mark.parametrize(("name", "value"), [("_LAYOUT", -1), ("__file__", "/nowhere/cloning.py")])
+def test_a_library_that_is_missing_or_another_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setattr(cloning, name, value)
+    assert cloning._load() == (None, {})
+
+
 def planned(**order: object) -> Plan:
     lifted: list[int] = []
     try:
@@ -76,8 +84,9 @@ def test_every_byte_of_arguments_and_environment_arrives() -> None:
         "assert os.environ['ME'] == os.environ['I'] == str(os.getpid())\nprint('all of it')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, says], capture_output=True, text=True, timeout=DEADLINE_S, check=True
-    )
+        [sys.executable, "-c", script, says],
+        env={**os.environ, "ME": "inherited"}, capture_output=True, text=True, timeout=DEADLINE_S, check=True,
+    )  # fmt: skip
     assert done.stdout == "all of it\n"
 
 

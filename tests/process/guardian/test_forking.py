@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from hasup.guardian.cgroups import own_folder
-
 SCRIPT = """
 import os, sys
 from hasup.guardian import cloning, forking
@@ -32,18 +30,6 @@ def child_of(cgroup: str, number: str) -> list[str]:
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, cgroup, number], check=True, capture_output=True, text=True, timeout=60
     ).stdout.splitlines()
-
-
-@pytest.fixture
-def folder():
-    parent = own_folder()
-    path = f"{parent}/hasup-test-{os.getpid()}"
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        pytest.skip(f"no cgroup can be made here: {error}")
-    yield path
-    os.rmdir(path)
 
 
 @pytest.mark.parametrize("number", WAYS)
